@@ -1,0 +1,82 @@
+package port
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+
+	"github.com/eddyhq/eddy/shared/document"
+)
+
+// Record is one thing that a commit made happen: exactly one of Change, Event and Call is set. A store keeps its
+// records in the order of its commits and hands them to whoever follows it: the reactions and the lanes of streams.
+type Record struct {
+	Position uint64 // the record's place in the store's log; rises, with gaps
+	Cause    Cause
+	Target   string // when not "", only this function is to see the record: a redriven dead letter, a call
+	Change   *Change
+	Event    *Event
+	Call     *Call
+}
+
+// Change is what a write did to one document.
+type Change struct {
+	Collection Collection
+	Key        string
+	Old, New   document.Value // nil where there was, or is, no document
+	Version    int64
+}
+
+// Kind says how a change changed its document.
+type Kind string
+
+// The kinds of change.
+const (
+	Created Kind = "created"
+	Updated Kind = "updated"
+	Deleted Kind = "deleted"
+)
+
+// Kind returns what happened to the document.
+func (c *Change) Kind() Kind {
+	switch {
+	case c.Old == nil:
+		return Created
+	case c.New == nil:
+		return Deleted
+	default:
+		return Updated
+	}
+}
+
+// ID names the change: the same for every delivery of it, different from every other change.
+func (c *Change) ID() string {
+	return Digest(string(c.Collection), c.Key, strconv.FormatInt(c.Version, 10))
+}
+
+// ID names the record by what it carries. An event has none: events are not delivered to functions.
+func (r *Record) ID() string {
+	switch {
+	case r.Change != nil:
+		return r.Change.ID()
+	case r.Call != nil:
+		return r.Call.ID
+	default:
+		return ""
+	}
+}
+
+// Digest returns a short name (32 hexadecimal digits) for a list of strings; different lists get different names.
+func Digest(parts ...string) string {
+	h := sha256.New()
+	var length [8]byte
+	for _, part := range parts {
+		n := len(part)
+		for i := range length {
+			length[i] = byte(n >> (8 * i))
+		}
+		h.Write(length[:])
+		h.Write([]byte(part))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
