@@ -1,0 +1,76 @@
+package pebblestore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/eddyhq/eddy/shared/errs"
+)
+
+// failure remembers the first fault after which the store cannot know what the disk holds. It is Pebble's logger too,
+// since that is how Pebble tells of some of them.
+type failure struct {
+	logger *slog.Logger
+	once   sync.Once
+	failed chan struct{} // closed by the first fault
+}
+
+func newFailure(logger *slog.Logger) *failure {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &failure{logger: logger, failed: make(chan struct{})}
+}
+
+// fail makes the store refuse commits from now on.
+func (f *failure) fail(err error) {
+	f.once.Do(func() {
+		f.logger.Error("the store failed and takes no more writes: find out why the disk fails, then restart", "error", err)
+		close(f.failed)
+	})
+}
+
+// err returns unavailable once the store failed.
+func (f *failure) err() error {
+	select {
+	case <-f.failed:
+		return errs.New(errs.Unavailable, "the store failed and takes no writes until it is restarted")
+	default:
+		return nil
+	}
+}
+
+// listener hears of what fails in the background. Pebble would try again without end; what it could not write stays
+// in its log, where the next start finds it.
+func (f *failure) listener() *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: f.fail,
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			f.logger.Warn("writes wait for the disk", "reason", info.Reason)
+		},
+	}
+}
+
+// Infof logs what Pebble does, at debug level.
+func (f *failure) Infof(format string, args ...any) {
+	if f.logger.Enabled(context.Background(), slog.LevelDebug) {
+		f.logger.Debug("pebble: " + fmt.Sprintf(format, args...))
+	}
+}
+
+// Errorf logs a fault that Pebble lives with.
+func (f *failure) Errorf(format string, args ...any) {
+	f.logger.Error("pebble: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called where Pebble cannot go on, such as after a failed write of its manifest, and must not return.
+// Ending the process is safe at any moment: the next start recovers all that was acknowledged.
+func (f *failure) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	f.fail(err)
+	panic(err)
+}
