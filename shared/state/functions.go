@@ -1,0 +1,151 @@
+// Package state gives the engine functions state::* their meaning over port.Documents: what payloads they take, what
+// results they give, as protocol.md has it.
+//
+// Errors by code: invalid_argument for a payload that is not as it must be, with every fault by field; conflict when a
+// document is not at the version of if_version; too_large for a value above document.MaxSize; and what the store fails
+// with.
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/payload"
+	"github.com/eddyhq/eddy/shared/port"
+)
+
+// Function is an engine function. Payload and result are JSON; the result is compact, and null where there is none.
+type Function func(ctx context.Context, docs port.Documents, payload []byte) (json.RawMessage, error)
+
+// Lookup returns the engine function with the id, such as "state::set", and whether there is one.
+func Lookup(id string) (Function, bool) {
+	switch id {
+	case "state::set":
+		return set, true
+	case "state::get":
+		return get, true
+	case "state::delete":
+		return remove, true
+	case "state::update":
+		return update, true
+	case "state::list":
+		return list, true
+	case "state::list_groups":
+		return listGroups, true
+	default:
+		return nil, false
+	}
+}
+
+func set(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
+	fields := payload.Read(text)
+	write := readWrite(port.Set, fields)
+	write.Value = readValue(fields)
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	result, err := Commit(ctx, docs, write)
+	if err != nil {
+		return nil, err
+	}
+	return AppendResult(nil, result), nil
+}
+
+func update(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
+	fields := payload.Read(text)
+	write := readWrite(port.Update, fields)
+	if raw := fields.Raw("ops"); raw != nil {
+		ops, err := document.ParseOps(raw)
+		fields.Fail("ops", err)
+		write.Ops = ops
+	}
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	result, err := Commit(ctx, docs, write)
+	if err != nil {
+		return nil, err
+	}
+	return AppendResult(nil, result), nil
+}
+
+func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
+	fields := payload.Read(text)
+	write := readWrite(port.Delete, fields)
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	result, err := Commit(ctx, docs, write)
+	if err != nil {
+		return nil, err
+	}
+	return appendValue(nil, result.Old), nil
+}
+
+func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
+	fields := payload.Read(text)
+	scope, key := fields.Name("scope", MaxScope), fields.Name("key", MaxKey)
+	withVersion := fields.Flag("with_version")
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	doc, err := docs.Get(ctx, port.Scope(scope), key)
+	if err != nil {
+		return nil, err
+	}
+	if !withVersion || !doc.Exists() {
+		return appendValue(nil, doc.Value), nil
+	}
+	result := appendValue([]byte(`{"value":`), doc.Value)
+	result = strconv.AppendInt(append(result, `,"version":`...), doc.Version, 10)
+	return append(result, '}'), nil
+}
+
+func listGroups(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
+	if err := payload.Read(text).Err(); err != nil {
+		return nil, err
+	}
+	collections, err := docs.Collections(ctx, port.StateSpace)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]string, 0, len(collections))
+	for _, c := range collections {
+		if scope, ok := c.Scope(); ok {
+			groups = append(groups, scope)
+		}
+	}
+	slices.Sort(groups) // the order of collections is that of their escaped names
+	return json.Marshal(map[string][]string{"groups": groups})
+}
+
+func readWrite(op port.Op, fields *payload.Fields) port.Write {
+	return port.Write{
+		Op:         op,
+		Collection: port.Scope(fields.Name("scope", MaxScope)),
+		Key:        fields.Name("key", MaxKey),
+		IfVersion:  fields.Integer("if_version", 0, math.MaxInt64),
+	}
+}
+
+// readValue reads the value of a set, for which iii's older clients say data.
+func readValue(fields *payload.Fields) document.Value {
+	name := "value"
+	if fields.Has("data") {
+		name = "data"
+		if fields.Optional("value") != nil {
+			fields.Fault("data", "is another name of value: give one of them")
+		}
+	}
+	raw := fields.Raw(name)
+	if raw == nil {
+		return nil
+	}
+	value, err := document.Parse(raw)
+	fields.Fail(name, err)
+	return value
+}
