@@ -1,0 +1,192 @@
+package eddy
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/eddyhq/eddy/shared/state"
+)
+
+// mistake is something wrong in the registry.
+type mistake struct{ place, problem string }
+
+// mistakes is the error that reports all of them.
+type mistakes []mistake
+
+func (m mistakes) Error() string {
+	var b strings.Builder
+	if len(m) == 1 {
+		b.WriteString("1 mistake in the registered functions:")
+	} else {
+		fmt.Fprintf(&b, "%d mistakes in the registered functions:", len(m))
+	}
+	for _, one := range m {
+		fmt.Fprintf(&b, "\n  %s: %s", one.place, one.problem)
+	}
+	return b.String()
+}
+
+func (a *App) mistake(place, format string, args ...any) {
+	a.mistakes = append(a.mistakes, mistake{place, fmt.Sprintf(format, args...)})
+}
+
+// caller returns file:line of the code that called the function skip frames above the one that calls caller.
+func caller(skip int) string {
+	_, file, line, ok := runtime.Caller(skip + 1)
+	if !ok {
+		return "an unknown place"
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// Validate returns nil when the registry is sound. Otherwise the error lists every mistake, each with the place of the
+// registration it is in. A host refuses to start an app with mistakes; using one is undefined.
+func (a *App) Validate() error {
+	all := slices.Clone(a.mistakes)
+	functions := a.Functions()
+	all = append(all, a.unknownTargets(functions)...)
+	all = append(all, conflictingRoutes(functions)...)
+	if len(all) == 0 {
+		all = append(all, undescribable(functions)...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return mistakes(all)
+}
+
+func (a *App) unknownTargets(functions []*Function) (found mistakes) {
+	for _, f := range functions {
+		for _, u := range f.Uses {
+			if u.Function == "" || isEngineFunction(u.Function) {
+				continue
+			}
+			if _, ok := a.functions[u.Function]; !ok {
+				found = append(found, mistake{f.Place,
+					fmt.Sprintf("%s: eddy.Invokes(%q): no such function is registered", f.ID, u.Function)})
+			}
+		}
+	}
+	return found
+}
+
+// undescribable finds types whose own schema methods fail. Everything else about types is known by now.
+func undescribable(functions []*Function) (found mistakes) {
+	for _, f := range functions {
+		if err := recovered(func() { f.describe() }); err != nil {
+			found = append(found, mistake{f.Place, fmt.Sprintf("%s: its JSON Schema cannot be made: %v", f.ID, err)})
+		}
+	}
+	return found
+}
+
+// conflictingRoutes asks the router of net/http, whose rules of precedence the hosts follow.
+func conflictingRoutes(functions []*Function) (found mistakes) {
+	mux := http.NewServeMux()
+	taken := make(map[string]*Function)
+	for _, f := range functions {
+		for _, route := range f.Routes {
+			if !route.valid {
+				continue
+			}
+			shape := route.shape()
+			if other, ok := taken[shape]; ok {
+				found = append(found, mistake{f.Place, fmt.Sprintf("%s: the route %q is taken by %s, at %s",
+					f.ID, route, other.ID, other.Place)})
+				continue
+			}
+			taken[shape] = f
+			if err := recovered(func() { mux.Handle(route.Pattern(), http.NotFoundHandler()) }); err != nil {
+				found = append(found, mistake{f.Place, fmt.Sprintf("%s: the route %q is ambiguous: %s",
+					f.ID, route, ambiguity(route, functions))})
+			}
+		}
+	}
+	return found
+}
+
+// ambiguity names the route that one in conflict with it overlaps, such as /a/{x}/c and /a/b/{y}.
+func ambiguity(route *Route, functions []*Function) string {
+	for _, f := range functions {
+		for _, other := range f.Routes {
+			if other == route || !other.valid {
+				continue
+			}
+			mux := http.NewServeMux()
+			mux.Handle(other.Pattern(), http.NotFoundHandler())
+			if recovered(func() { mux.Handle(route.Pattern(), http.NotFoundHandler()) }) != nil {
+				return fmt.Sprintf("some paths match it and %q of %s, at %s, and neither is more specific",
+					other, f.ID, f.Place)
+			}
+		}
+	}
+	return "it conflicts with another"
+}
+
+var (
+	functionID = regexp.MustCompile(`^[A-Za-z0-9_-]+(::[A-Za-z0-9_-]+)*$`)
+	reserved   = []string{"state", "stream", "queue", "eddy"}
+)
+
+const maxIDLength = 100
+
+func (f *Function) checkID() {
+	area, _, _ := strings.Cut(f.ID, "::")
+	switch {
+	case f.ID == "":
+		f.app.mistake(f.Place, "the id of the function is empty: write something like todos::create")
+	case !functionID.MatchString(f.ID) || len(f.ID) > maxIDLength:
+		f.app.mistake(f.Place, "the id %q: ids are words of letters, digits, - and _, joined by ::, of at most %d bytes",
+			f.ID, maxIDLength)
+	case slices.Contains(reserved, area):
+		f.mistake("ids that begin with %s:: are reserved", area)
+	}
+}
+
+func (f *Function) checkUse(u Use) {
+	switch {
+	case u.Scope != "":
+		f.checkName("scope", u.Scope, state.ValidScope)
+	case u.Stream != "":
+		f.checkName("stream", u.Stream, validStream)
+	case u.Function == "":
+		f.mistake("a handle given to eddy.Uses has no name")
+	}
+}
+
+func (f *Function) checkName(what, name string, valid func(string) error) {
+	if err := valid(name); err != nil {
+		f.mistake("the %s %q: %v", what, name, err)
+	}
+}
+
+// addTrigger makes f run for the trigger's changes of documents of type T.
+func (f *Function) addTrigger(t *ChangeTrigger, document reflect.Type, problems []string) {
+	for _, problem := range problems {
+		f.mistake("%s", problem)
+	}
+	switch {
+	case t.Scope != "":
+		f.checkName("scope", t.Scope, state.ValidScope)
+	case t.Stream != "":
+		f.checkName("stream", t.Stream, validStream)
+	default:
+		f.mistake("the trigger names neither a scope nor a stream")
+	}
+	f.checkType("document", document, reading)
+	f.Changes = append(f.Changes, t)
+}
+
+func validOrigin(origin string) bool {
+	if origin == "*" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && origin == u.Scheme+"://"+u.Host
+}
