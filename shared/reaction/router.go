@@ -1,0 +1,150 @@
+package reaction
+
+import (
+	"fmt"
+
+	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/port"
+)
+
+// Delivery is one record on its way to one function.
+type Delivery struct {
+	ID       string // the same for every attempt: the idempotency key that the handler sees
+	Function *eddy.Function
+	Record   *port.Record
+	Lane     string      // deliveries of one lane run one after the other, in the order of their records
+	Cursor   port.Cursor // what makes the effects of the delivery happen once
+	poison   error       // why the record could not be routed; it goes straight to the dead letters
+}
+
+// Router knows which functions run for which records. It is made once from an App and safe for concurrent use.
+type Router struct {
+	app      *eddy.App
+	triggers map[string][]trigger // by state scope collection or by stream prefix
+}
+
+type trigger struct {
+	function *eddy.Function
+	*eddy.ChangeTrigger
+}
+
+// NewRouter returns the router of the app's triggers.
+func NewRouter(app *eddy.App) *Router {
+	r := &Router{app: app, triggers: make(map[string][]trigger)}
+	for _, f := range app.Functions() {
+		for _, t := range f.Changes {
+			source := port.GroupsOf(t.Stream)
+			if t.Scope != "" {
+				source = string(port.Scope(t.Scope))
+			}
+			r.triggers[source] = append(r.triggers[source], trigger{f, t})
+		}
+	}
+	return r
+}
+
+// Follows reports whether any function runs for changes of the collection.
+func (r *Router) Follows(c port.Collection) bool { return len(r.triggersOf(c)) > 0 }
+
+func (r *Router) triggersOf(c port.Collection) []trigger {
+	if stream, _, ok := c.Group(); ok {
+		return r.triggers[port.GroupsOf(stream)]
+	}
+	return r.triggers[string(c)]
+}
+
+// Route returns the deliveries of a record, at most one for each function. A record addressed to a function that the
+// app does not have is an error.
+func (r *Router) Route(record *port.Record) ([]*Delivery, error) {
+	if record.Target != "" {
+		f, ok := r.app.Function(record.Target)
+		if !ok {
+			return nil, fmt.Errorf("no function %q is registered", record.Target)
+		}
+		return []*Delivery{addressed(f, record)}, nil
+	}
+	if record.Change == nil {
+		return nil, nil
+	}
+	var deliveries []*Delivery
+	for _, t := range r.triggersOf(record.Change.Collection) {
+		if n := len(deliveries); n > 0 && deliveries[n-1].Function == t.function {
+			continue
+		}
+		if d := t.delivery(record); d != nil {
+			deliveries = append(deliveries, d)
+		}
+	}
+	return deliveries, nil
+}
+
+// RouteTo returns the delivery of a record to one function, nil when there is none.
+func (r *Router) RouteTo(f *eddy.Function, record *port.Record) *Delivery {
+	if record.Target != "" {
+		if record.Target == f.ID {
+			return addressed(f, record)
+		}
+		return nil
+	}
+	if record.Change == nil {
+		return nil
+	}
+	for _, t := range r.triggersOf(record.Change.Collection) {
+		if t.function == f {
+			if d := t.delivery(record); d != nil {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// addressed is the delivery of a call, or of a redriven dead letter. It is in order with nothing: by the time a dead
+// letter is redriven, later changes of its document have been handled. So it has a cursor of its own.
+func addressed(f *eddy.Function, record *port.Record) *Delivery {
+	d := &Delivery{Function: f, Record: record}
+	if record.Call != nil {
+		d.ID = record.Call.ID
+	} else {
+		d.ID = port.Digest(f.ID, record.ID())
+	}
+	d.Lane = "addressed/" + d.ID
+	d.Cursor = port.Cursor{Name: d.Lane, Version: int64(record.Position)}
+	return d
+}
+
+// delivery applies the trigger to a change: nil when its When says no.
+func (t trigger) delivery(record *port.Record) (d *Delivery) {
+	change := record.Change
+	id := change.ID()
+	d = &Delivery{ID: port.Digest(t.function.ID, id), Function: t.function, Record: record}
+	document := port.Digest(string(change.Collection), change.Key)
+	d.Lane = document
+	d.Cursor = port.Cursor{Name: t.function.ID + "/" + document, Version: change.Version}
+
+	defer func() {
+		if p := recover(); p != nil {
+			d.poison = fmt.Errorf("the trigger of %s panicked: %v", t.function.ID, p)
+		}
+	}()
+	if t.When != nil {
+		switch matched, err := t.When(change); {
+		case err != nil:
+			d.poison = fmt.Errorf("the When of %s: %w", t.function.ID, err)
+			return d
+		case !matched:
+			return nil
+		}
+	}
+	if t.Lane != nil {
+		lane, err := t.Lane(change)
+		if err != nil {
+			d.poison = fmt.Errorf("the Lane of %s: %w", t.function.ID, err)
+			return d
+		}
+		// A document may move between lanes, and then its changes are in no order: each gets a mark of its own.
+		d.Lane = "custom/" + lane
+		d.Cursor = port.Cursor{Name: t.function.ID + "/once/" + id, Version: 1}
+	}
+	return d
+}

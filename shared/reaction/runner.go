@@ -1,0 +1,218 @@
+// Package reaction turns what happened in the store into runs of functions, each with an effect that happens once.
+//
+//	record -> Router: which functions, in which lanes -> Delivery
+//	Delivery -> Runner: the handler over a Transaction -> one commit of its effects and its cursor
+//
+// A host brings the deliveries of one lane to the Runner one after the other, in the order of their records, again and
+// again until the Runner is done with each. That is all a host has to promise: a delivery made twice finds its cursor
+// taken and leaves nothing behind; a run that fails half-way has committed nothing.
+package reaction
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/port"
+)
+
+// MaxDepth is the depth up to which the deliveries of a chain are run: a change made by a client has depth 0, one made
+// by its reaction 1. What lies deeper becomes a dead letter that names the chain.
+const MaxDepth = 16
+
+// Attempts wait longer and longer: a random part of a ceiling that doubles from FirstBackoff to MaxBackoff.
+const (
+	FirstBackoff = 100 * time.Millisecond
+	MaxBackoff   = time.Minute
+)
+
+// Host is what a Runner needs of the place it runs in.
+type Host interface {
+	eddy.Engine
+	port.Ledger
+
+	// Run does the work of a function, within its timeout and its concurrency.
+	Run(ctx context.Context, f *eddy.Function, work func(ctx context.Context) error) error
+}
+
+// Runner makes the attempts of deliveries. It is safe for concurrent use.
+type Runner struct {
+	host   Host
+	logger *slog.Logger
+}
+
+// NewRunner returns a Runner on a host.
+func NewRunner(host Host, logger *slog.Logger) *Runner { return &Runner{host: host, logger: logger} }
+
+// Deliver makes one attempt. Given the failed attempts so far, it reports done when the delivery needs no further one:
+// it took effect, now or before, or it was kept as a dead letter. Otherwise it returns the attempts to give with the
+// next one, and how long to wait before that.
+//
+// An attempt counts when the handler fails. Losing a race for a document does not count, nor does a store that is
+// unavailable, nor the end of ctx.
+func (r *Runner) Deliver(ctx context.Context, d *Delivery, past port.Attempts) (
+	attempts port.Attempts, wait time.Duration, done bool,
+) {
+	err := r.attempt(ctx, d, past.Count+1)
+	var failure *handlerError
+	switch {
+	case err == nil:
+		return past, 0, true
+	case ctx.Err() != nil:
+		return past, 0, false
+	case errors.As(err, &failure):
+		return r.failed(ctx, d, past, failure)
+	}
+	if conflict := (*port.ConflictError)(nil); !errors.As(err, &conflict) {
+		r.log(d).ErrorContext(ctx, "a delivery could not be committed and will be tried again", "error", err)
+		return past, backoff(past.Count + 3), false
+	}
+	return past, rand.N(20 * time.Millisecond), false
+}
+
+// handlerError is a failure of the function itself, as opposed to the store under it.
+type handlerError struct{ error }
+
+func (e *handlerError) Unwrap() error { return e.error }
+
+// attempt runs the handler once and commits what it did.
+func (r *Runner) attempt(ctx context.Context, d *Delivery, number int) error {
+	cause := d.Record.Cause
+	if d.poison != nil {
+		return &handlerError{eddy.NoRetry(d.poison)}
+	}
+	if cause.Depth() > MaxDepth {
+		return &handlerError{eddy.NoRetry(errs.New(errs.ConditionNotMet,
+			"loop guard: %d functions deep, begun by %s: %s -> %s; let the chain end, or narrow the trigger with When",
+			cause.Depth(), cause.Root, strings.Join(cause.Chain, " -> "), d.Function.ID))}
+	}
+	next := cause.Then(d.Record.ID(), d.Function.ID)
+	transaction := NewTransaction(r.host)
+	invocation := eddy.Invocation{
+		Engine:     transactional{Transaction: transaction, host: r.host},
+		Logger:     r.logger,
+		Cause:      next,
+		DeliveryID: d.ID,
+		Attempt:    number,
+	}
+	err := r.host.Run(ctx, d.Function, func(ctx context.Context) error { return invoke(ctx, d, invocation) })
+	if err != nil {
+		transaction.End()
+		return &handlerError{err}
+	}
+	commit := transaction.End()
+	commit.Cause = next
+	commit.Cursors = []port.Cursor{d.Cursor}
+	_, err = r.host.Commit(ctx, commit)
+	switch {
+	case errors.Is(err, port.ErrStale):
+		return nil
+	case refused(err):
+		return &handlerError{err}
+	}
+	return err
+}
+
+// refused reports whether the store says that a commit can never be taken as it is.
+func refused(err error) bool {
+	if err == nil {
+		return false
+	}
+	code := errs.CodeOf(err)
+	return code == errs.TooLarge || code == errs.InvalidArgument
+}
+
+func invoke(ctx context.Context, d *Delivery, invocation eddy.Invocation) error {
+	if d.Record.Call != nil {
+		_, err := d.Function.Invoke(ctx, invocation, d.Record.Call.Payload)
+		return err
+	}
+	return d.Function.React(ctx, invocation, d.Record)
+}
+
+// failed counts a failed attempt and decides what comes next.
+func (r *Runner) failed(ctx context.Context, d *Delivery, past port.Attempts, failure *handlerError) (
+	attempts port.Attempts, wait time.Duration, done bool,
+) {
+	now := r.host.Now()
+	attempts = port.Attempts{Version: d.Cursor.Version, Count: past.Count + 1, First: past.First}
+	if past.Count == 0 {
+		attempts.First = now
+	}
+	log := r.log(d).With("attempt", attempts.Count, "error", failure.error)
+	if attempts.Count < d.Function.MaxAttempts && !eddy.IsNoRetry(failure.error) {
+		if err := r.host.Attempted(ctx, d.Cursor.Name, attempts); err != nil {
+			log.ErrorContext(ctx, "a failed attempt could not be recorded", "store_error", err)
+			return past, backoff(past.Count + 3), false
+		}
+		wait = backoff(attempts.Count)
+		log.WarnContext(ctx, "an attempt failed and will be repeated", "wait", wait)
+		return attempts, wait, false
+	}
+	err := r.bury(ctx, d, attempts, failure.error, now)
+	if err != nil {
+		log.ErrorContext(ctx, "a dead letter could not be stored and will be tried again", "store_error", err)
+		return past, backoff(past.Count + 3), false
+	}
+	log.ErrorContext(ctx, "the last attempt failed: kept as a dead letter", "dead_letter", d.ID)
+	return attempts, 0, true
+}
+
+// bury keeps the delivery as a dead letter, in one step with its cursor: the lane goes on, and a redelivery is stale.
+func (r *Runner) bury(ctx context.Context, d *Delivery, attempts port.Attempts, reason error, now time.Time) error {
+	letter := port.DeadLetter{
+		ID:       d.ID,
+		Function: d.Function.ID,
+		Record:   *d.Record,
+		Code:     string(errs.CodeOf(reason)),
+		Message:  reason.Error(),
+		Attempts: attempts.Count,
+		First:    attempts.First,
+		Last:     now,
+	}
+	_, err := r.host.Commit(ctx, port.Commit{Cursors: []port.Cursor{d.Cursor}, Failed: []port.DeadLetter{letter}})
+	if errors.Is(err, port.ErrStale) {
+		return nil
+	}
+	return err
+}
+
+func (r *Runner) log(d *Delivery) *slog.Logger {
+	log := r.logger.With("function", d.Function.ID, "delivery_id", d.ID)
+	if c := d.Record.Change; c != nil {
+		log = log.With("change_id", c.ID(), "collection", string(c.Collection), "key", c.Key)
+	}
+	return log
+}
+
+// backoff returns a random wait below a ceiling that doubles with each attempt, and not below half of it, so that the
+// number of attempts says something about the time they took.
+func backoff(attempt int) time.Duration {
+	ceiling := MaxBackoff
+	if attempt < 10 {
+		ceiling = min(ceiling, FirstBackoff<<attempt)
+	}
+	return ceiling/2 + rand.N(ceiling/2)
+}
+
+// transactional is the engine under a delivered function: documents go to the transaction. Calls of other functions
+// do not: they take effect when they are made, each on its own.
+type transactional struct {
+	*Transaction
+	host Host
+}
+
+func (e transactional) Now() time.Time { return e.host.Now() }
+func (e transactional) NewID() string  { return e.host.NewID() }
+
+func (e transactional) Call(ctx context.Context, id string, payload document.Value, cause port.Cause) (
+	document.Value, error,
+) {
+	return e.host.Call(ctx, id, payload, cause)
+}

@@ -1,0 +1,222 @@
+package reaction_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/pebblestore"
+	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/reaction"
+)
+
+type cleaner interface {
+	Helper()
+	Cleanup(func())
+	Fatal(args ...any)
+}
+
+func open(t cleaner) *pebblestore.Store {
+	t.Helper()
+	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return store
+}
+
+var scope = port.Scope("s")
+
+func set(key, value string) port.Write {
+	return port.Write{Op: port.Set, Collection: scope, Key: key, Value: document.Value(value)}
+}
+
+func increment(key string, by int64) port.Write {
+	ops := []document.Op{{Type: document.OpIncrement, Path: []string{"n"}, By: by}}
+	return port.Write{Op: port.Update, Collection: scope, Key: key, Ops: ops}
+}
+
+func remove(key string) port.Write { return port.Write{Op: port.Delete, Collection: scope, Key: key} }
+
+func commit(t cleaner, docs port.Documents, writes ...port.Write) []port.Result {
+	t.Helper()
+	results, err := docs.Commit(context.Background(), port.Commit{Writes: writes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
+// visible is what reads of a scope return, without the versions, which are provisional in a transaction.
+func visible(t cleaner, docs port.Documents, q port.Query) []string {
+	t.Helper()
+	var seen []string
+	for {
+		page, err := docs.List(context.Background(), scope, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range page.Documents {
+			seen = append(seen, fmt.Sprintf("%s=%s", d.Key, d.Value))
+		}
+		if !page.More {
+			return seen
+		}
+		q.After = page.Next
+	}
+}
+
+func drawWrite(t *rapid.T) port.Write {
+	key := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "key")
+	var w port.Write
+	switch rapid.IntRange(0, 3).Draw(t, "operation") {
+	case 0:
+		w = set(key, rapid.SampledFrom([]string{`{"n":1}`, `{}`, `7`, `{"n":"text"}`}).Draw(t, "value"))
+	case 1:
+		w = remove(key)
+	default:
+		w = increment(key, rapid.Int64Range(-3, 3).Draw(t, "by"))
+	}
+	w.NoResult = rapid.Bool().Draw(t, "no result")
+	return w
+}
+
+func TestATransactionReadsAndEndsAsIfItsWritesHadBeenMadeDirectly(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		direct, under := open(t), open(t)
+		for _, w := range rapid.SliceOfN(rapid.Custom(drawWrite), 0, 6).Draw(t, "before") {
+			commit(t, direct, w)
+			commit(t, under, w)
+		}
+		transaction := reaction.NewTransaction(under)
+		for i, w := range rapid.SliceOfN(rapid.Custom(drawWrite), 1, 10).Draw(t, "writes") {
+			want, got := commit(t, direct, w)[0], commit(t, transaction, w)[0]
+			if w.NoResult {
+				want, got = port.Result{}, port.Result{}
+			}
+			want.Version, got.Version = 0, 0
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("result of write %d (-direct +transaction):\n%s", i, diff)
+			}
+			q := port.Query{Limit: rapid.IntRange(1, 5).Draw(t, "limit"), After: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "after")}
+			if diff := cmp.Diff(visible(t, direct, q), visible(t, transaction, q)); diff != "" {
+				t.Fatalf("after write %d (-direct +transaction):\n%s", i, diff)
+			}
+		}
+		commit(t, under, transaction.End().Writes...)
+		all := port.Query{Limit: 100}
+		if diff := cmp.Diff(visible(t, direct, all), visible(t, under, all)); diff != "" {
+			t.Fatalf("after the end (-direct +transaction):\n%s", diff)
+		}
+	})
+}
+
+func TestNothingReachesTheStoreBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	store := open(t)
+	transaction := reaction.NewTransaction(store)
+	commit(t, transaction, set("a", `1`), set("b", `2`))
+	if seen := visible(t, store, port.Query{Limit: 10}); seen != nil {
+		t.Errorf("the store holds %v", seen)
+	}
+	collections, err := transaction.Collections(t.Context(), port.StateSpace)
+	if err != nil || len(collections) != 1 || collections[0] != scope {
+		t.Errorf("the transaction sees the collections %v, %v", collections, err)
+	}
+}
+
+func TestConditions(t *testing.T) {
+	t.Parallel()
+	at := func(w port.Write, version int64) port.Write {
+		w.IfVersion = &version
+		return w
+	}
+	conflict := func(t *testing.T, docs port.Documents, w port.Write) {
+		t.Helper()
+		_, err := docs.Commit(t.Context(), port.Commit{Writes: []port.Write{w}})
+		var broken *port.ConflictError
+		if !errors.As(err, &broken) {
+			t.Errorf("the commit returns %v, want a conflict", err)
+		}
+	}
+	t.Run("a condition that is seen to be broken fails at once", func(t *testing.T) {
+		t.Parallel()
+		store := open(t)
+		version := commit(t, store, set("a", `1`))[0].Version
+		conflict(t, reaction.NewTransaction(store), at(set("a", `2`), version+1))
+		conflict(t, reaction.NewTransaction(store), at(set("a", `2`), 0))
+	})
+	t.Run("a condition that breaks later fails the commit of the whole", func(t *testing.T) {
+		t.Parallel()
+		store := open(t)
+		version := commit(t, store, set("a", `1`))[0].Version
+		transaction := reaction.NewTransaction(store)
+		commit(t, transaction, at(set("a", `2`), version), set("b", `2`))
+		commit(t, store, set("a", `3`))
+		_, err := store.Commit(t.Context(), transaction.End())
+		var broken *port.ConflictError
+		if !errors.As(err, &broken) {
+			t.Fatalf("the commit returns %v, want a conflict", err)
+		}
+		if diff := cmp.Diff([]string{"a=3"}, visible(t, store, port.Query{Limit: 10})); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("a document that must not exist may not exist in the transaction either", func(t *testing.T) {
+		t.Parallel()
+		transaction := reaction.NewTransaction(open(t))
+		commit(t, transaction, at(set("a", `1`), 0))
+		conflict(t, transaction, at(set("a", `2`), 0))
+	})
+	t.Run("reading back and writing on is no conflict, and guards what was read", func(t *testing.T) {
+		t.Parallel()
+		store := open(t)
+		commit(t, store, set("a", `{"n":1}`))
+		transaction := reaction.NewTransaction(store)
+		commit(t, transaction, increment("a", 1))
+		seen, err := transaction.Get(t.Context(), scope, "a")
+		if err != nil || string(seen.Value) != `{"n":2}` {
+			t.Fatalf("read back %s, %v", seen.Value, err)
+		}
+		commit(t, transaction, at(set("a", `{"n":20}`), seen.Version))
+		commit(t, store, increment("a", 5))
+		if _, err := store.Commit(t.Context(), transaction.End()); err == nil {
+			t.Error("the commit overwrites what came after its read")
+		}
+	})
+}
+
+func TestATransactionIsBounded(t *testing.T) {
+	t.Parallel()
+	transaction := reaction.NewTransaction(open(t))
+	for i := range reaction.MaxDocuments {
+		commit(t, transaction, set(fmt.Sprint("k", i), `1`))
+	}
+	_, err := transaction.Commit(t.Context(), port.Commit{Writes: []port.Write{set("one more", `1`)}})
+	if errs.CodeOf(err) != errs.InvalidArgument {
+		t.Errorf("the document over the limit returns %v", err)
+	}
+}
+
+func TestWhatComesAfterTheEndIsRefused(t *testing.T) {
+	t.Parallel()
+	transaction := reaction.NewTransaction(open(t))
+	transaction.End()
+	_, err := transaction.Commit(t.Context(), port.Commit{Writes: []port.Write{set("late", `1`)}})
+	if errs.CodeOf(err) != errs.Unavailable {
+		t.Errorf("a late write returns %v", err)
+	}
+}
