@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/queue"
+	"github.com/eddyhq/eddy/shared/state"
+	"github.com/eddyhq/eddy/shared/stream"
+)
+
+// Invoke runs any function by id, engine functions included, as an operator: nothing is hidden from it. The result is
+// JSON, `null` when there is none.
+func (e *Engine) Invoke(ctx context.Context, id string, payload []byte, requestID string) (json.RawMessage, error) {
+	for _, lookup := range []func(string) (state.Function, bool){state.Lookup, stream.Lookup} {
+		if builtin, ok := lookup(id); ok {
+			return builtin(ctx, e.Store, payload)
+		}
+	}
+	if builtin, ok := queue.Lookup(id); ok {
+		return builtin(ctx, e.Store, payload)
+	}
+	f, ok := e.app.Function(id)
+	if !ok {
+		return nil, unknown(id)
+	}
+	return e.invoke(e.stop, f, e.Invocation(requestID), payload)
+}
+
+func (e *Engine) invoke(ctx context.Context, f *eddy.Function, in eddy.Invocation, payload []byte) (
+	json.RawMessage, error,
+) {
+	result := make(chan json.RawMessage, 1)
+	err := e.Run(ctx, f, func(ctx context.Context) error {
+		out, err := f.Invoke(ctx, in, payload)
+		if err == nil {
+			result <- out
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return <-result, nil
+}
+
+// Void records a call of a function and returns its delivery id: the function runs once this is durable, and its
+// effects happen once.
+func (e *Engine) Void(ctx context.Context, id string, payload []byte) (deliveryID string, err error) {
+	if _, ok := e.app.Function(id); !ok {
+		if isBuiltin(id) {
+			return "", errs.New(errs.InvalidArgument, "%s cannot be called with X-Eddy-Action: invoke it directly", id)
+		}
+		return "", unknown(id)
+	}
+	value, err := document.Parse(payload)
+	if err != nil {
+		return "", err
+	}
+	call := port.Call{ID: e.NewID(), Function: id, Payload: value}
+	if _, err := e.Commit(ctx, port.Commit{Calls: []port.Call{call}}); err != nil {
+		return "", err
+	}
+	return call.ID, nil
+}
+
+func isBuiltin(id string) bool {
+	_, inState := state.Lookup(id)
+	_, inStream := stream.Lookup(id)
+	_, inQueue := queue.Lookup(id)
+	return inState || inStream || inQueue
+}
