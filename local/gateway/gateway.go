@@ -1,0 +1,209 @@
+// Package gateway is the doors of an application on one machine: HTTP routes, the /_eddy API and WebSocket streams, in
+// front of package engine. The program `go run ./local` is Main; Run is the same as a library.
+//
+//	request -> limits, CORS, request id -> route (user) or /_eddy (access) -> engine -> envelope
+//	socket  -> origin -> hub: lanes of stream groups <- records that the engine publishes
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/eddyhq/eddy/local/engine"
+	"github.com/eddyhq/eddy/local/live"
+	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/port"
+)
+
+// Version is what /_eddy/health reports.
+const Version = "0.1.0"
+
+// The limits of a request. Its body may have MaxBody bytes.
+const (
+	MaxBody       = 1 << 20
+	maxHeader     = 64 << 10
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 30 * time.Second
+	writeTimeout  = 60 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// Gateway is an application that is being served.
+type Gateway struct {
+	config  Config
+	logger  *slog.Logger
+	engine  *engine.Engine
+	hub     *live.Hub
+	metrics *metrics
+
+	mux     *http.ServeMux
+	http    *door
+	stream  *door         // nil when there is none
+	failed  chan struct{} // closed when a door closed by itself
+	failing sync.Once
+}
+
+// door is a listener with its server.
+type door struct {
+	net.Listener
+	server *http.Server
+}
+
+// Run opens the data directory and serves app until Close. When it returns nil the gateway is ready: reactions that an
+// earlier run still owed are under way. An address of port 0 gets a free one; see URL.
+func Run(app *eddy.App, config Config) (*Gateway, error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	g, err := Open(app, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.listen(); err != nil {
+		return nil, errors.Join(err, g.Close(context.Background()))
+	}
+	g.serve(g.http, g)
+	if g.stream != nil {
+		g.serve(g.stream, g.streamDoor())
+	}
+	return g, nil
+}
+
+// Open is Run without the doors: the Gateway is an http.Handler, for a server of the caller's own or for tests.
+func Open(app *eddy.App, config Config) (*Gateway, error) {
+	g := &Gateway{config: config, logger: newLogger(config), failed: make(chan struct{})}
+	g.hub = live.New(live.Options{Snapshot: g.snapshot, Logger: g.logger})
+	options := engine.Options{FS: config.FS, Logger: g.logger, Published: g.published}
+	e, err := engine.Open(app, config.Data, options)
+	if err != nil {
+		g.hub.Close(context.Background())
+		return nil, err
+	}
+	g.engine = e
+	g.metrics = newMetrics(g)
+	g.mux = g.routes()
+	return g, nil
+}
+
+func (g *Gateway) published(records []port.Record) {
+	g.hub.Publish(records)
+	if g.config.Published != nil {
+		g.config.Published(records)
+	}
+}
+
+// snapshot reads for a join. The hub is made before the engine that feeds it, and asks only later.
+func (g *Gateway) snapshot(ctx context.Context, group port.Collection, item string) ([]port.Document, uint64, error) {
+	return g.engine.Snapshot(ctx, group, item)
+}
+
+func newLogger(config Config) *slog.Logger {
+	out := config.Log
+	if out == nil {
+		out = io.Discard
+	}
+	if config.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(out, nil))
+	}
+	return slog.New(slog.NewTextHandler(out, nil))
+}
+
+func (g *Gateway) listen() error {
+	listener, err := net.Listen("tcp", g.config.HTTP)
+	if err != nil {
+		return explain("http", g.config.HTTP, err)
+	}
+	g.http = &door{Listener: listener}
+	if g.config.Stream == "" {
+		return nil
+	}
+	listener, err = net.Listen("tcp", g.config.Stream)
+	if err != nil {
+		return explain("stream", g.config.Stream, err)
+	}
+	g.stream = &door{Listener: listener}
+	return nil
+}
+
+func explain(name, address string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(address)
+		return fmt.Errorf("%s is taken by another program: stop it, or choose another port with -%s %s or EDDY_%s",
+			address, name, net.JoinHostPort(host, "4111"), map[string]string{"http": "HTTP", "stream": "STREAM"}[name])
+	}
+	return fmt.Errorf("-%s %s: %w", name, address, err)
+}
+
+func (g *Gateway) serve(d *door, handler http.Handler) {
+	d.server = &http.Server{
+		Handler:           handler,
+		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := d.server.Serve(d.Listener); !errors.Is(err, http.ErrServerClosed) {
+			g.logger.Error("a door closed", "address", d.Addr().String(), "error", err)
+			g.failing.Do(func() { close(g.failed) })
+		}
+	}()
+}
+
+// Close takes no new requests, waits for those that run and for running reactions until ctx ends, tells the sockets to
+// reconnect, and closes the store. What a reaction is still owed stays recorded.
+func (g *Gateway) Close(ctx context.Context) error {
+	var errs []error
+	for _, d := range []*door{g.http, g.stream} {
+		if d == nil {
+			continue
+		}
+		if d.server == nil {
+			errs = append(errs, d.Listener.Close())
+		} else if err := d.server.Shutdown(ctx); err != nil {
+			g.logger.Warn("giving up requests that did not end in time", "error", err)
+			errs = append(errs, d.server.Close())
+		}
+	}
+	g.engine.Drain(ctx)
+	g.hub.Close(ctx)
+	return errors.Join(append(errs, g.engine.Close(ctx))...)
+}
+
+// URL is the base of the HTTP routes.
+func (g *Gateway) URL() string { return "http://" + g.http.Addr().String() }
+
+// WebSocketURL is where sockets of the HTTP door connect.
+func (g *Gateway) WebSocketURL() string { return "ws://" + g.http.Addr().String() + "/stream" }
+
+// StreamURL is where the door that is WebSocket alone listens, "" when there is none.
+func (g *Gateway) StreamURL() string {
+	if g.stream == nil {
+		return ""
+	}
+	return "ws://" + g.stream.Addr().String()
+}
+
+// Engine is the engine behind the doors.
+func (g *Gateway) Engine() *engine.Engine { return g.engine }
+
+// recoverPanic keeps the process alive when a request panics outside of a function, where it was not caught already.
+func (g *Gateway) recoverPanic(w http.ResponseWriter, requestID string) {
+	p := recover()
+	if p == nil || p == http.ErrAbortHandler {
+		return
+	}
+	g.logger.Error("a request panicked", "request_id", requestID, "panic", p, "stack", string(debug.Stack()))
+	writeError(w, fmt.Errorf("panic: %v", p), requestID)
+}
