@@ -6,7 +6,6 @@ import (
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
-	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/queue"
 	"github.com/eddyhq/eddy/shared/state"
@@ -49,13 +48,11 @@ func (e *Engine) invoke(ctx context.Context, f *eddy.Function, in eddy.Invocatio
 }
 
 // Void records a call of a function and returns its delivery id: the function runs once this is durable, and its
-// effects happen once.
+// effects happen once. An engine function is quick: it has taken effect when Void returns.
 func (e *Engine) Void(ctx context.Context, id string, payload []byte) (deliveryID string, err error) {
 	if _, ok := e.app.Function(id); !ok {
-		if isBuiltin(id) {
-			return "", errs.New(errs.InvalidArgument, "%s cannot be called with X-Eddy-Action: invoke it directly", id)
-		}
-		return "", unknown(id)
+		_, err := e.Invoke(ctx, id, payload, "")
+		return e.NewID(), err
 	}
 	value, err := document.Parse(payload)
 	if err != nil {
@@ -66,11 +63,4 @@ func (e *Engine) Void(ctx context.Context, id string, payload []byte) (deliveryI
 		return "", err
 	}
 	return call.ID, nil
-}
-
-func isBuiltin(id string) bool {
-	_, inState := state.Lookup(id)
-	_, inStream := stream.Lookup(id)
-	_, inQueue := queue.Lookup(id)
-	return inState || inStream || inQueue
 }

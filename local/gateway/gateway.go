@@ -81,7 +81,14 @@ func Run(app *eddy.App, config Config) (*Gateway, error) {
 // Open is Run without the doors: the Gateway is an http.Handler, for a server of the caller's own or for tests.
 func Open(app *eddy.App, config Config) (*Gateway, error) {
 	g := &Gateway{config: config, logger: newLogger(config), failed: make(chan struct{})}
-	g.hub = live.New(live.Options{Snapshot: g.snapshot, Logger: g.logger})
+	// The hub is made before the engine that feeds it; it asks for an epoch and snapshots only when somebody joins.
+	g.hub = live.New(live.Options{
+		Epoch: func() string { return g.engine.Epoch() },
+		Snapshot: func(ctx context.Context, group port.Collection, item string) ([]port.Document, uint64, error) {
+			return g.engine.Snapshot(ctx, group, item)
+		},
+		Logger: g.logger,
+	})
 	options := engine.Options{FS: config.FS, Logger: g.logger, Published: g.published}
 	e, err := engine.Open(app, config.Data, options)
 	if err != nil {
@@ -99,11 +106,6 @@ func (g *Gateway) published(records []port.Record) {
 	if g.config.Published != nil {
 		g.config.Published(records)
 	}
-}
-
-// snapshot reads for a join. The hub is made before the engine that feeds it, and asks only later.
-func (g *Gateway) snapshot(ctx context.Context, group port.Collection, item string) ([]port.Document, uint64, error) {
-	return g.engine.Snapshot(ctx, group, item)
 }
 
 func newLogger(config Config) *slog.Logger {

@@ -57,7 +57,7 @@ func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 func (g *Gateway) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, route := range g.engine.App().Routes() {
-		mux.Handle(route.Method+" "+route.Path, g.userRoute(route))
+		mux.Handle(route.Pattern(), g.userRoute(route))
 	}
 	g.adminRoutes(mux)
 	g.streamRoutes(mux)

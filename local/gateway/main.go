@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -83,43 +81,11 @@ func (g *Gateway) examples() []string {
 			}
 			command := "curl " + g.URL() + route.Path
 			if method == http.MethodPost {
-				command += " -H 'Content-Type: application/json' -d '" + example(route.Function.InputSchema()) + "'"
+				command += " -d '" + route.Function.Example() + "'"
 			}
 			examples = append(examples, command)
 			break
 		}
 	}
 	return append(examples, "curl "+g.URL()+"/_eddy/functions")
-}
-
-// example is an input that a schema allows: its required members, each with some value of its type.
-func example(schema json.RawMessage) string {
-	type object struct {
-		Properties map[string]struct {
-			Type string `json:"type"`
-		} `json:"properties"`
-		Required []string `json:"required"`
-	}
-	var root struct {
-		object
-		Ref         string            `json:"$ref"`
-		Definitions map[string]object `json:"$defs"`
-	}
-	if err := json.Unmarshal(schema, &root); err != nil {
-		return "{}"
-	}
-	found := root.object
-	if name, ok := strings.CutPrefix(root.Ref, "#/$defs/"); ok {
-		found = root.Definitions[name]
-	}
-	values := map[string]any{"string": "water the plants", "integer": 1, "number": 1, "boolean": true, "array": []int{}}
-	input := make(map[string]any, len(found.Required))
-	for _, name := range found.Required {
-		input[name] = values[found.Properties[name].Type]
-	}
-	text, err := json.Marshal(input)
-	if err != nil {
-		return "{}"
-	}
-	return string(text)
 }

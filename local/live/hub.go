@@ -43,8 +43,8 @@ const (
 // Options of a Hub. Snapshot is required; the zero value of every other field is its default.
 type Options struct {
 	Snapshot stream.Snapshot  // of the store whose records are published
-	Epoch    string           // of that store's log, URL-safe and without a dot; default "0"
-	Now      func() time.Time // default: a clock that never goes back
+	Epoch    func() string    // of that store's log, URL-safe and without a dot; default "0"
+	Now      func() time.Time // default: time.Now
 	Logger   *slog.Logger     // default: nothing is logged
 
 	KeepAlive        time.Duration // a socket that is silent so long is pinged, and closed when that goes unanswered; default 30 s
@@ -55,12 +55,11 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.Epoch == "" {
-		o.Epoch = "0"
+	if o.Epoch == nil {
+		o.Epoch = func() string { return "0" }
 	}
 	if o.Now == nil {
-		start := time.Now()
-		o.Now = func() time.Time { return start.Add(time.Since(start)) }
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -96,6 +95,7 @@ type Hub struct {
 	running sync.WaitGroup // goroutines of lanes and of the keep-alive
 
 	counts counts
+	latest atomic.Int64 // microseconds: what now returned last
 }
 
 type counts struct {
@@ -189,6 +189,21 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.refuseLetters()
 	h.running.Wait()
 	return err
+}
+
+// now is the clock, except that it never goes back: a group that is joined again later goes on behind the times its clients have
+// seen.
+func (h *Hub) now() time.Time {
+	at := h.options.Now().UnixMicro()
+	for {
+		latest := h.latest.Load()
+		if at <= latest {
+			return time.UnixMicro(latest)
+		}
+		if h.latest.CompareAndSwap(latest, at) {
+			return time.UnixMicro(at)
+		}
+	}
 }
 
 // refuseSockets lets no more sockets in and returns those that are there.

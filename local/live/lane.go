@@ -45,7 +45,7 @@ const (
 
 func (h *Hub) newLane(group port.Collection) *lane {
 	return &lane{hub: h, group: group, life: stream.NewLane(group, stream.LaneOptions[*socket]{
-		Epoch: h.options.Epoch, Snapshot: h.options.Snapshot, Sink: sink{h}, Now: h.options.Now,
+		Epoch: h.options.Epoch(), Snapshot: h.options.Snapshot, Sink: sink{h}, Now: h.now,
 	})}
 }
 

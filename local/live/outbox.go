@@ -186,21 +186,17 @@ func (o *outbox) writeAll(batch []entry) error {
 	defer o.hub.pieces.Put(buffer)
 	gathered := buffer[:0]
 	for _, e := range batch {
-		if len(gathered)+len(e.wire) <= piece {
-			gathered = append(gathered, e.wire...)
-			continue
-		}
-		if err := o.writePieces(gathered); err != nil {
-			return err
-		}
-		gathered = buffer[:0]
-		if len(e.wire) > piece/2 {
-			if err := o.writePieces(e.wire); err != nil {
+		if len(gathered)+len(e.wire) > piece {
+			if err := o.writePieces(gathered); err != nil {
 				return err
 			}
-			continue
+			gathered = buffer[:0]
 		}
-		gathered = append(gathered, e.wire...)
+		if len(e.wire) <= piece {
+			gathered = append(gathered, e.wire...)
+		} else if err := o.writePieces(e.wire); err != nil {
+			return err
+		}
 	}
 	return o.writePieces(gathered)
 }

@@ -91,7 +91,7 @@ func (s *socket) send(wire []byte) {
 func (s *socket) tell(opcode byte, payload []byte) { s.send(appendMessage(nil, opcode, payload)) }
 
 func (s *socket) tellError(join stream.Join, err error) {
-	s.tell(opText, stream.ErrorFrame(s.hub.options.Now(), join, err).AppendTo(nil))
+	s.tell(opText, stream.ErrorFrame(s.hub.now(), join, err).AppendTo(nil))
 }
 
 // keepAlive is called once every KeepAlive. A peer that takes what is written is there, whatever it says.

@@ -30,10 +30,10 @@
 //		return live.Group("all").Send(ctx, "todo_changed", TodoChanged{Action: c.Kind, Key: c.Key, Todo: c.New})
 //	}
 //
-// Input is one struct. Over HTTP it is bound from the path, then from the query string (no body) or the JSON body; called
-// by id, from the JSON payload. A name given twice, an unknown field, a missing one (required unless it is a pointer or
-// tagged omitempty or omitzero), a value of a wrong type: each is a fault of one invalid_argument that lists them all.
-// A Validate() error method on the input is asked next. Names are the exact ones of the json tags.
+// Input is one struct. Over HTTP it is bound from the path, then from the query string (no body) or the JSON body;
+// called by id, from the JSON payload. A name given twice, an unknown field, a missing one (required unless it is a
+// pointer or tagged omitempty or omitzero), a value of a wrong type: each is a fault of one invalid_argument that lists
+// them all. A Validate() error method on the input is asked next. Names are the exact ones of the json tags.
 //
 // A reaction runs for every change of the documents it listens to, at least once and in order per document. What it
 // does through Eddy is one transaction: everything, exactly once, when it returns nil; nothing otherwise. So a counter

@@ -3,11 +3,7 @@ package eddy
 import (
 	"errors"
 	"fmt"
-	"mime"
-	"net/url"
 	"reflect"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/eddyhq/eddy/shared/errs"
 )
@@ -63,7 +59,7 @@ func (in *input) bindPayload(payload []byte, into any) error {
 }
 
 // bindRequest reads a request into the struct that into points to: from its path, then from its query string when it
-// has no body, else from its body.
+// has no body, else from its body. A body is JSON whatever its Content-Type says, so that `curl -d` needs no header.
 func (in *input) bindRequest(r *HTTPRequest, into any) error {
 	if err := in.bindFields(r, reflect.ValueOf(into).Elem()); err != nil {
 		return err
@@ -72,20 +68,14 @@ func (in *input) bindRequest(r *HTTPRequest, into any) error {
 }
 
 func (in *input) bindFields(r *HTTPRequest, v reflect.Value) error {
-	var few [16]origin
-	given := few[:]
-	if len(in.object.fields) > len(few) {
-		given = make([]origin, len(in.object.fields))
-	}
+	var few [16]source
+	given := in.object.marks(few[:])
 	if len(r.Body) == 0 {
 		f := &faults{}
 		in.object.bindPath(f, v, r.PathValues, given)
 		in.object.bindQuery(f, v, r.Query, given)
 		in.object.requireRest(f, given)
 		return f.err()
-	}
-	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
-		return err
 	}
 	d := newDecoder(r.Body)
 	in.object.bindPath(&d.faults, v, r.PathValues, given)
@@ -94,16 +84,6 @@ func (in *input) bindFields(r *HTTPRequest, v reflect.Value) error {
 	}
 	d.end()
 	return d.err()
-}
-
-func checkContentType(value string) error {
-	if value == "" || value == "application/json" {
-		return nil
-	}
-	if mediaType, _, err := mime.ParseMediaType(value); err == nil && mediaType == "application/json" {
-		return nil
-	}
-	return errs.New(errs.InvalidArgument, "the body must be application/json, not %q", value)
 }
 
 func validate(into any) error {
@@ -115,7 +95,8 @@ func validate(into any) error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
 		return joinInvalid(joined.Unwrap(), err)
 	}
 	if _, ok := errors.AsType[*errs.Error](err); ok {
@@ -141,217 +122,4 @@ func joinInvalid(list []error, whole error) error {
 		}
 	}
 	return errs.Invalid(details...)
-}
-
-// origin says where the value of a field came from.
-type origin uint8
-
-const (
-	nowhere origin = iota
-	fromPath
-	fromJSON
-)
-
-// object knows how to read a struct.
-type object struct {
-	typ    reflect.Type
-	fields []objectField
-	byName map[string]int
-}
-
-type objectField struct {
-	jsonField
-	required bool
-	object   *object // nil when it is no struct
-	decode   valueDecoder
-	parse    textParser // nil when it cannot be given as text
-	parseOne textParser // of a slice: of one element, in a query string
-}
-
-// newObject returns the object for t; structs holds those that are being made.
-func newObject(t reflect.Type, structs map[reflect.Type]*object) *object {
-	if o, ok := structs[t]; ok {
-		return o
-	}
-	o := &object{typ: t, byName: make(map[string]int)}
-	structs[t] = o
-	fields, _ := jsonFields(t)
-	for i, field := range fields {
-		o.fields = append(o.fields, newObjectField(field, structs))
-		o.byName[field.name] = i
-	}
-	return o
-}
-
-func newObjectField(field jsonField, structs map[reflect.Type]*object) objectField {
-	f := objectField{
-		jsonField: field,
-		required:  !field.optional && field.typ.Kind() != reflect.Pointer,
-		parse:     newTextParser(field.typ),
-	}
-	if field.quoted {
-		f.decode = quoted(f.parse)
-	} else {
-		f.decode = newValueDecoder(field.typ, structs)
-		f.object = structs[field.typ]
-	}
-	if f.parse == nil && field.typ.Kind() == reflect.Slice && !isBytes(field.typ) && !unmarshals(field.typ) {
-		f.parseOne = newTextParser(field.typ.Elem())
-	}
-	return f
-}
-
-// of returns the field in v, making the embedded pointers on the way to it.
-func (f *objectField) of(v reflect.Value) reflect.Value {
-	if len(f.index) == 1 {
-		return v.Field(f.index[0])
-	}
-	for i, x := range f.index {
-		if i > 0 && v.Kind() == reflect.Pointer {
-			if v.IsNil() {
-				v.Set(reflect.New(v.Type().Elem()))
-			}
-			v = v.Elem()
-		}
-		v = v.Field(x)
-	}
-	return v
-}
-
-func (o *object) decode(d *decoder, v reflect.Value) {
-	var few [16]origin
-	given := few[:]
-	if len(o.fields) > len(few) {
-		given = make([]origin, len(o.fields))
-	}
-	if o.decodeMembers(d, v, given) && !d.dead {
-		o.requireRest(&d.faults, given)
-	}
-}
-
-// decodeMembers reads an object into v and marks what it gives. It returns false when there is no object to read.
-func (o *object) decodeMembers(d *decoder, v reflect.Value, given []origin) bool {
-	if !d.open('{', "an object") {
-		return false
-	}
-	for d.more('}') {
-		raw := d.value()
-		if raw == nil {
-			return true
-		}
-		i, ok := o.lookup(raw)
-		if !ok {
-			d.push(step{name: unquote(raw), index: -1})
-			d.add("is not a known field")
-			d.pop()
-			d.skip()
-			continue
-		}
-		field := &o.fields[i]
-		d.push(step{name: field.name, index: -1})
-		if before := given[i]; before == nowhere {
-			given[i] = fromJSON
-			field.decode(d, field.of(v))
-		} else {
-			d.add(before.twice("the body"))
-			d.skip()
-		}
-		d.pop()
-	}
-	return true
-}
-
-func (o *object) lookup(raw jsontext.Value) (int, bool) {
-	name := raw[1 : len(raw)-1]
-	for _, c := range name {
-		if c == '\\' {
-			i, ok := o.byName[unquote(raw)]
-			return i, ok
-		}
-	}
-	i, ok := o.byName[string(name)]
-	return i, ok
-}
-
-// twice says that a field that came from before is in where too.
-func (before origin) twice(where string) string {
-	if before == fromPath {
-		return "is given in the path and in " + where
-	}
-	return "is given twice"
-}
-
-func (o *object) bindPath(f *faults, v reflect.Value, values map[string]string, given []origin) {
-	if len(values) == 0 {
-		return
-	}
-	for i := range o.fields {
-		field := &o.fields[i]
-		text, ok := values[field.name]
-		if !ok {
-			continue
-		}
-		given[i] = fromPath
-		f.push(step{name: field.name, index: -1})
-		if problem := field.parse(field.of(v), text); problem != "" {
-			f.add(problem)
-		}
-		f.pop()
-	}
-}
-
-// bindQuery reads a query string. Names that are no field are ignored: links collect foreign ones.
-func (o *object) bindQuery(f *faults, v reflect.Value, query url.Values, given []origin) {
-	if len(query) == 0 {
-		return
-	}
-	for i := range o.fields {
-		field := &o.fields[i]
-		texts, ok := query[field.name]
-		if !ok || len(texts) == 0 {
-			continue
-		}
-		f.push(step{name: field.name, index: -1})
-		if given[i] == nowhere {
-			given[i] = fromJSON
-			field.bindTexts(f, v, texts)
-		} else {
-			f.add(given[i].twice("the query string"))
-		}
-		f.pop()
-	}
-}
-
-// bindTexts reads the values that a query string gives for the field.
-func (field *objectField) bindTexts(f *faults, v reflect.Value, texts []string) {
-	switch {
-	case field.parseOne != nil:
-		list := reflect.MakeSlice(field.typ, len(texts), len(texts))
-		for i, text := range texts {
-			f.push(step{index: i})
-			if problem := field.parseOne(list.Index(i), text); problem != "" {
-				f.add(problem)
-			}
-			f.pop()
-		}
-		field.of(v).Set(list)
-	case field.parse == nil:
-		f.add("cannot be given in a query string: send a JSON body")
-	case len(texts) > 1:
-		f.add("is given twice")
-	default:
-		if problem := field.parse(field.of(v), texts[0]); problem != "" {
-			f.add(problem)
-		}
-	}
-}
-
-func (o *object) requireRest(f *faults, given []origin) {
-	for i := range o.fields {
-		if o.fields[i].required && given[i] == nowhere {
-			f.push(step{name: o.fields[i].name, index: -1})
-			f.add("is required")
-			f.pop()
-		}
-	}
 }

@@ -86,6 +86,9 @@ func TestPayloadsAreReadStrictly(t *testing.T) {
 	var got order
 	eddy.Register(app, "test::order", func(_ context.Context, in order) (eddy.None, error) {
 		got = in
+		if in.hidden != "" {
+			return eddy.None{}, errors.New("a field that is not exported was set")
+		}
 		return eddy.None{}, nil
 	})
 	f, _ := app.Function("test::order")
@@ -208,12 +211,13 @@ exact: must be true or false
 since: must be an RFC 3339 time
 lines: cannot be given in a query string: send a JSON body
 q: is required`},
+		{"text that is no UTF-8", "q=%ff", "", "", "invalid_argument\nq: must be UTF-8"},
 		{"a query name given twice", "q=a&q=b", "", "", "invalid_argument\nq: is given twice"},
 		{"a name in path and query", "id=1&q=a", "", "", "invalid_argument\nid: is given in the path and in the query string"},
 		{"a name in path and body", "", `{"id":"b","q":"x","x":1}`, "",
 			"invalid_argument\nid: is given in the path and in the body\nx: is not a known field"},
-		{"a body of another type", "", `q=x`, "application/x-www-form-urlencoded",
-			`invalid_argument: the body must be application/json, not "application/x-www-form-urlencoded"`},
+		{"a body that is a form", "", `q=x`, "application/x-www-form-urlencoded",
+			"invalid_argument\n: malformed JSON at byte 0: invalid character 'q' at start of value"},
 		{"a body that is null", "", `null`, "", "invalid_argument\n: must be an object, not null"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // heard is an app with one reaction for each source, which tells what it got.
 func heard(got *[]eddy.Change[thing]) *eddy.App {
-	listen := func(ctx context.Context, c eddy.Change[thing]) error {
+	listen := func(_ context.Context, c eddy.Change[thing]) error {
 		*got = append(*got, c)
 		return nil
 	}

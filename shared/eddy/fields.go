@@ -27,24 +27,20 @@ func jsonFields(t reflect.Type) (fields []jsonField, problems []string) {
 		byName[field.name] = append(byName[field.name], field)
 	}
 	for _, field := range all {
-		winner, clear := dominant(byName[field.name])
-		if !clear && len(field.index) == len(winner.index) {
-			problems = append(problems, fmt.Sprintf("has two fields named %q", field.name))
-			delete(byName, field.name)
-		}
-		if clear && slices.Equal(winner.index, field.index) {
+		winner, sole := dominant(byName[field.name])
+		switch isWinner := slices.Equal(winner.index, field.index); {
+		case isWinner && sole:
 			fields = append(fields, field)
+		case isWinner:
+			problems = append(problems, fmt.Sprintf("has two fields named %q", field.name))
 		}
 	}
-	return fields, slices.Compact(problems)
+	return fields, problems
 }
 
 // dominant returns the one of several fields with one name that JSON means: the least nested one, and among those the
-// tagged one. There may be none.
-func dominant(fields []jsonField) (winner jsonField, clear bool) {
-	if len(fields) == 0 {
-		return jsonField{}, false
-	}
+// tagged one. If there are several such, it returns one of them.
+func dominant(fields []jsonField) (winner jsonField, sole bool) {
 	sorted := slices.SortedStableFunc(slices.Values(fields), func(a, b jsonField) int {
 		return cmp.Or(cmp.Compare(len(a.index), len(b.index)), compareTrueFirst(a.tagged, b.tagged))
 	})

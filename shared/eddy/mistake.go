@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -129,22 +128,29 @@ func ambiguity(route *Route, functions []*Function) string {
 	return "it conflicts with another"
 }
 
-var (
-	functionID = regexp.MustCompile(`^[A-Za-z0-9_-]+(::[A-Za-z0-9_-]+)*$`)
-	reserved   = []string{"state", "stream", "queue", "eddy"}
-)
-
 const maxIDLength = 100
+
+// isFunctionID reports whether id is made of words joined by "::".
+func isFunctionID(id string) bool {
+	for word := range strings.SplitSeq(id, "::") {
+		if word == "" || strings.Trim(word, wordCharacters) != "" {
+			return false
+		}
+	}
+	return len(id) <= maxIDLength
+}
+
+const wordCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 func (f *Function) checkID() {
 	area, _, _ := strings.Cut(f.ID, "::")
 	switch {
 	case f.ID == "":
 		f.app.mistake(f.Place, "the id of the function is empty: write something like todos::create")
-	case !functionID.MatchString(f.ID) || len(f.ID) > maxIDLength:
+	case !isFunctionID(f.ID):
 		f.app.mistake(f.Place, "the id %q: ids are words of letters, digits, - and _, joined by ::, of at most %d bytes",
 			f.ID, maxIDLength)
-	case slices.Contains(reserved, area):
+	case slices.Contains([]string{"state", "stream", "queue", "eddy"}, area):
 		f.mistake("ids that begin with %s:: are reserved", area)
 	}
 }

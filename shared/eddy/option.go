@@ -33,7 +33,8 @@ func Memory(megabytes int) Option {
 	}
 }
 
-// Timeout ends a run after d, at most 15 minutes, and 29 seconds for a function with a route; DefaultTimeout without it.
+// Timeout ends a run after d, at most 15 minutes, and 29 seconds for a function with a route; DefaultTimeout without
+// it.
 func Timeout(d time.Duration) Option {
 	return func(f *Function) {
 		if d <= 0 || d > maxTimeout {

@@ -28,7 +28,7 @@ func Register[In, Out any](app *App, id string, fn func(ctx context.Context, in 
 		f.input = newInput(f.Input)
 	}
 	f.checkType("output", f.Output, writing)
-	f.run = func(ctx context.Context, bind binding) (json.RawMessage, error) {
+	f.call = func(ctx context.Context, bind binding) (json.RawMessage, error) {
 		var in In
 		if err := bind(&in); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package eddy
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -251,19 +252,17 @@ func (r *run) withHeader(response *HTTPResponse) *HTTPResponse {
 	if len(r.header) == 0 {
 		return response
 	}
-	if response.Header == nil {
-		response.Header = make(http.Header, len(r.header))
-	}
-	for name, values := range r.header {
-		response.Header[name] = values
-	}
-	return response
+	whole := *response // a middleware may answer with a response that it keeps
+	whole.Header = make(http.Header, len(response.Header)+len(r.header))
+	maps.Copy(whole.Header, response.Header)
+	maps.Copy(whole.Header, r.header)
+	return &whole
 }
 
 // answer is the innermost handler of the route.
 func (r *Route) answer(ctx context.Context, request *HTTPRequest) (*HTTPResponse, error) {
 	f := r.Function
-	result, err := f.run(ctx, func(into any) error { return f.input.bindRequest(request, into) })
+	result, err := f.call(ctx, func(into any) error { return f.input.bindRequest(request, into) })
 	if err != nil {
 		return nil, err
 	}

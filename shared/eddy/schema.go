@@ -11,8 +11,8 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// InputSchema returns the JSON Schema (2020-12) of the payload: what it refuses, Invoke refuses. Tags of jsonschema and a
-// Validate method can each say more than the other.
+// InputSchema returns the JSON Schema (2020-12) of the payload: what it refuses, Invoke refuses. Tags of jsonschema
+// and a Validate method can each say more than the other.
 func (f *Function) InputSchema() json.RawMessage { return schemaOf(f.payloadType(), reading) }
 
 // OutputSchema returns the JSON Schema (2020-12) of the result.
@@ -127,7 +127,7 @@ func (s *schemas) special(t reflect.Type) *jsonschema.Schema {
 	}
 }
 
-// refine makes the definition of a struct say what binding does: what is required, what may be null, which integers fit.
+// refine makes the definition of a struct say what binding does: what is required, what may be null, what integers fit.
 func (s *schemas) refine(definition *jsonschema.Schema, t reflect.Type) {
 	if definition.Properties == nil {
 		return
@@ -159,8 +159,8 @@ func canBeNil(t reflect.Type) bool {
 	return slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice, reflect.Map}, t.Kind()) && !marshals(t)
 }
 
-// boundInteger states the range of the smaller integers. Those of 64 bits have only their sign: the JSON numbers of most
-// clients cannot say more.
+// boundInteger states the range of the smaller integers. Those of 64 bits have only their sign: the JSON numbers of
+// most clients cannot say more.
 func boundInteger(property *jsonschema.Schema, t reflect.Type) {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -183,6 +183,7 @@ func boundInteger(property *jsonschema.Schema, t reflect.Type) {
 		bound(&property.Maximum, int64(math.MaxUint32>>(32-t.Bits())))
 	case reflect.Uint, reflect.Uint64:
 		bound(&property.Minimum, 0)
+	default:
 	}
 }
 

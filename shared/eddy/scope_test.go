@@ -84,10 +84,10 @@ func TestUpdateAppliesOperations(t *testing.T) {
 	t.Parallel()
 	m := newMemory(nil)
 	err := within(t.Context(), m, func(ctx context.Context) error {
-		got, err := things.Update(ctx, "a", eddy.SetField("name", "A"), eddy.Increment("count", 5), eddy.Decrement("count", 2),
+		_, err := things.Update(ctx, "a", eddy.SetField("name", "A"), eddy.Increment("count", 5), eddy.Decrement("count", 2),
 			eddy.Append("x", "tags"), eddy.RemoveField("more"), eddy.Merge(map[string]any{"name": "B"}))
 		wantCode(t, "a tag that is no list yet", err, eddy.CodeInternal)
-		got, err = things.Update(ctx, "b", eddy.SetField("name", "A"), eddy.Increment("count", 5), eddy.Decrement("count", 2),
+		got, err := things.Update(ctx, "b", eddy.SetField("name", "A"), eddy.Increment("count", 5), eddy.Decrement("count", 2),
 			eddy.SetField("tags", []string{}), eddy.Append("x", "tags"), eddy.RemoveField("more"), eddy.Merge(map[string]any{"name": "B"}))
 		if want := (thing{Name: "B", Count: 3, Tags: []string{"x"}}); !cmp.Equal(got, want) || err != nil {
 			t.Errorf("got %+v, %v", got, err)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // textParser sets v from the text of a path parameter or query string, and returns what is wrong with it.
@@ -28,7 +29,7 @@ func newTextParser(t reflect.Type) textParser {
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return func(v reflect.Value, text string) string { v.SetString(text); return "" }
+		return parseString
 	case reflect.Bool:
 		return parseBool
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -63,6 +64,15 @@ func parseByMethod(v reflect.Value, text string) string {
 	default:
 		return problemOf(err)
 	}
+}
+
+// parseString refuses what percent-encoding can bring and JSON cannot.
+func parseString(v reflect.Value, text string) string {
+	if !utf8.ValidString(text) {
+		return "must be UTF-8"
+	}
+	v.SetString(text)
+	return ""
 }
 
 func parseBool(v reflect.Value, text string) string {

@@ -63,6 +63,7 @@ func (c *typeCheck) walk(t reflect.Type, at string, inside []reflect.Type) {
 		c.walk(t.Elem(), at, inside)
 	case reflect.Struct:
 		c.walkStruct(t, at)
+	default:
 	}
 }
 

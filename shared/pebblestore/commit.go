@@ -67,6 +67,7 @@ type effect struct {
 	old, new document.Value
 	version  int64 // the version found; 0: no document
 	changed  bool
+	followed bool
 	faults   []document.Fault
 }
 
@@ -103,7 +104,9 @@ func (s *Store) stageCommit(g *group, commit *port.Commit) ([]port.Result, error
 func (s *Store) evaluate(index int, w *port.Write) (e effect, err error) {
 	s.scratch = appendDocumentKey(s.scratch[:0], w.Collection, w.Key)
 	e.row = string(s.scratch)
-	if s.needsOld(w) {
+	e.followed = w.Op != port.Check && s.follow(w.Collection)
+	// A set that nobody asks about need not be read.
+	if e.followed || !w.NoResult || w.IfVersion != nil || w.Op != port.Set {
 		if e.old, e.version, err = s.currentDocument(s.scratch); err != nil {
 			return e, err
 		}
@@ -122,11 +125,6 @@ func (s *Store) evaluate(index int, w *port.Write) (e effect, err error) {
 		e.changed = len(e.faults) < len(w.Ops)
 	}
 	return e, err
-}
-
-// needsOld reports whether the document must be read: a set that nobody asks about need not.
-func (s *Store) needsOld(w *port.Write) bool {
-	return w.Op != port.Set || w.IfVersion != nil || !w.NoResult || s.follow(w.Collection)
 }
 
 // currentDocument returns a document as the commits before leave it.
@@ -158,7 +156,7 @@ func (s *Store) stageWrite(g *group, w *port.Write, e *effect, cause port.Cause)
 		g.setDocument(e.row, e.new, result.Version)
 		s.pending.put(e.row, pendingRow{group: g, version: result.Version, value: e.new})
 	}
-	if s.follow(w.Collection) {
+	if e.followed {
 		s.stageRecord(g, port.Record{Cause: cause, Change: &port.Change{
 			Collection: w.Collection,
 			Key:        w.Key,

@@ -31,6 +31,7 @@ const (
 // The rows of the store itself.
 const (
 	formatRow     = "mformat"     // the version of this layout
+	epochRow      = "mepoch"      // the random name of this log
 	clockRow      = "mclock"      // the last version given and the last position used; in every batch that uses one
 	generationRow = "mgeneration" // the current generation of cursors and the position it began at
 	trimmedRow    = "mtrimmed"    // the position up to which the log was dropped

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -109,7 +110,7 @@ func makeDirectory(files vfs.FS, dir string) error {
 			return err
 		}
 	}
-	if err := files.MkdirAll(dir, 0o755); err != nil {
+	if err := files.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	return syncDirectory(files, parent)
@@ -150,6 +151,11 @@ func (s *Store) load(dir string) error {
 	if err != nil {
 		return err
 	}
+	epoch, err := s.get([]byte(epochRow))
+	if err != nil {
+		return err
+	}
+	s.epoch = string(epoch)
 	s.clock = clock{version: int64(found[0]), position: found[1]}
 	s.trimmed.Store(trimmed[0])
 	s.log.start(s.clock.position)
@@ -188,7 +194,14 @@ func (s *Store) checkFormat(dir string) error {
 	if !empty {
 		return fmt.Errorf("the data directory %s holds a database that is none of Eddy's: choose another directory", dir)
 	}
-	return s.db.Set([]byte(formatRow), binary.BigEndian.AppendUint64(nil, format), pebble.Sync)
+	batch := s.db.NewBatch()
+	if err := batch.Set([]byte(formatRow), binary.BigEndian.AppendUint64(nil, format), nil); err != nil {
+		return err
+	}
+	if err := batch.Set([]byte(epochRow), []byte(rand.Text()), nil); err != nil {
+		return err
+	}
+	return batch.Commit(pebble.Sync)
 }
 
 // empty reports whether no row starts with prefix; nil is the start of all.

@@ -70,6 +70,7 @@ type Store struct {
 	follow    func(c port.Collection) bool
 	published func(records []port.Record)
 
+	epoch    string
 	queue    queue
 	clock    clock
 	scratch  []byte   // the committer's, for rows and records
@@ -94,10 +95,35 @@ var (
 	_ port.Ledger    = (*Store)(nil)
 )
 
+// Epoch names the log: a position means something only beside it. It is random, made with the data directory, URL-safe
+// and without a dot.
+func (s *Store) Epoch() string { return s.epoch }
+
+// closeGrace is how long Close waits for Pebble once the store failed.
+const closeGrace = 2 * time.Second
+
 // Close takes no further commits, waits until those it took are durable and acknowledged, and closes the database.
-// What it leaves opens quickly: there is no log to replay. Closing twice is fine.
+// What it leaves opens quickly: there is no log to replay. Closing twice is fine. After a failure, what still waits for
+// the disk is left behind: it is for the process to end.
 func (s *Store) Close() error {
 	s.queue.close()
+	closed := make(chan error, 1)
+	go func() { closed <- s.drain() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-s.failure.failed:
+	}
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(closeGrace):
+		return s.failure.err()
+	}
+}
+
+// drain waits for the committer and the acknowledger, then closes the database.
+func (s *Store) drain() error {
 	s.workers.Wait()
 	s.life.Lock()
 	defer s.life.Unlock()

@@ -39,10 +39,9 @@ type LaneOptions[C comparable] struct {
 // Lane is the life of one stream group: it admits joins and leaves, and takes the records of the group to the connections
 // that subscribed to them. C names a connection.
 //
-// Its methods are called by one goroutine at a time, records in the order of the log. When a record was given to the
-// lane before it was durable, or not at all although it was durable after a join began, subscribers miss it; a record that
-// is given late, or twice with a join between, does no harm: a subscription is owed the records above the position of the snapshot it began with,
-// and none other.
+// Its methods are called by one goroutine at a time. It is given every record of the group that becomes durable after its first
+// join began, in the order of the log. Records may come late, after joins whose snapshot has them already: a
+// subscription is owed exactly the records above the position of the snapshot that it began with.
 type Lane[C comparable] struct {
 	options     LaneOptions[C]
 	collection  port.Collection
@@ -91,7 +90,8 @@ func (l *Lane[C]) Connections() iter.Seq[C] {
 }
 
 // Join subscribes the connection: it takes a snapshot, hands over the sync frame, and from then on whatever happens after
-// the snapshot. A join with the id of a subscription that the connection has replaces it.
+// the snapshot. A join with the id of a subscription that the connection has replaces it. The names in join are known to be
+// those of the lane's group, and within their limits.
 //
 // When Join fails, the connection was handed an error frame and has the subscriptions it had.
 func (l *Lane[C]) Join(ctx context.Context, c C, join Join) error {
