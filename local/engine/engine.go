@@ -52,6 +52,7 @@ type Engine struct {
 	feeds  map[string]*feed
 
 	dispatch dispatcher
+	workers  workers
 
 	serving context.Context // ends when no further delivery is to begin
 	drain   context.CancelFunc
@@ -86,6 +87,7 @@ func Open(app *eddy.App, dir string, o Options) (*Engine, error) {
 		feeds:  make(map[string]*feed),
 	}
 	e.stop, e.abandon = context.WithCancel(context.Background())
+	e.workers = workers{work: make(chan func()), done: e.stop.Done()}
 	e.runner = reaction.NewRunner(e, o.Logger)
 	e.serving, e.drain = context.WithCancel(e.stop)
 	e.dispatch.wake = make(chan struct{}, 1)
@@ -235,13 +237,13 @@ func (e *Engine) Run(ctx context.Context, f *eddy.Function, work func(context.Co
 		}
 	}
 	ended := make(chan error, 1)
-	go func() {
+	e.workers.run(func() {
 		defer cancel()
 		ended <- work(ctx)
 		if slot != nil {
 			<-slot
 		}
-	}()
+	})
 	select {
 	case err := <-ended:
 		return err

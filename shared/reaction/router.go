@@ -10,6 +10,7 @@ import (
 // Delivery is one record on its way to one function.
 type Delivery struct {
 	ID       string // the same for every attempt: the idempotency key that the handler sees
+	recordID string
 	Function *eddy.Function
 	Record   *port.Record
 	Lane     string      // deliveries of one lane run one after the other, in the order of their records
@@ -102,11 +103,11 @@ func (r *Router) RouteTo(f *eddy.Function, record *port.Record) *Delivery {
 // addressed is the delivery of a call, or of a redriven dead letter. It is in order with nothing: by the time a dead
 // letter is redriven, later changes of its document have been handled. So it has a cursor of its own.
 func addressed(f *eddy.Function, record *port.Record) *Delivery {
-	d := &Delivery{Function: f, Record: record}
+	d := &Delivery{recordID: record.ID(), Function: f, Record: record}
 	if record.Call != nil {
 		d.ID = record.Call.ID
 	} else {
-		d.ID = port.Digest(f.ID, record.ID())
+		d.ID = port.Digest(f.ID, d.recordID)
 	}
 	d.Lane = "addressed/" + d.ID
 	d.Cursor = port.Cursor{Name: d.Lane, Version: int64(record.Position)}
@@ -114,37 +115,42 @@ func addressed(f *eddy.Function, record *port.Record) *Delivery {
 }
 
 // delivery applies the trigger to a change: nil when its When says no.
-func (t trigger) delivery(record *port.Record) (d *Delivery) {
+func (t trigger) delivery(record *port.Record) *Delivery {
 	change := record.Change
-	id := change.ID()
-	d = &Delivery{ID: port.Digest(t.function.ID, id), Function: t.function, Record: record}
-	document := port.Digest(string(change.Collection), change.Key)
-	d.Lane = document
-	d.Cursor = port.Cursor{Name: t.function.ID + "/" + document, Version: change.Version}
-
-	defer func() {
-		if p := recover(); p != nil {
-			d.poison = fmt.Errorf("the trigger of %s panicked: %v", t.function.ID, p)
-		}
-	}()
-	if t.When != nil {
-		switch matched, err := t.When(change); {
-		case err != nil:
-			d.poison = fmt.Errorf("the When of %s: %w", t.function.ID, err)
-			return d
-		case !matched:
-			return nil
-		}
+	matched, lane, err := t.ask(change)
+	if !matched && err == nil {
+		return nil
 	}
-	if t.Lane != nil {
-		lane, err := t.Lane(change)
-		if err != nil {
-			d.poison = fmt.Errorf("the Lane of %s: %w", t.function.ID, err)
-			return d
-		}
+	id := change.ID()
+	d := &Delivery{ID: port.Digest(t.function.ID, id), recordID: id, Function: t.function, Record: record, poison: err}
+	if t.Lane != nil && err == nil {
 		// A document may move between lanes, and then its changes are in no order: each gets a mark of its own.
 		d.Lane = "custom/" + lane
 		d.Cursor = port.Cursor{Name: t.function.ID + "/once/" + id, Version: 1}
+		return d
 	}
+	d.Lane = string(change.Collection) + "/" + change.Key
+	d.Cursor = port.Cursor{Name: t.function.ID + "/" + d.Lane, Version: change.Version}
 	return d
+}
+
+// ask asks When and Lane about a change. They are users' code: what goes wrong in them is an error.
+func (t trigger) ask(change *port.Change) (matched bool, lane string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the When or Lane of %s panicked: %v", t.function.ID, p)
+		}
+	}()
+	matched = true
+	if t.When != nil {
+		if matched, err = t.When(change); err != nil {
+			return false, "", fmt.Errorf("the When of %s: %w", t.function.ID, err)
+		}
+	}
+	if t.Lane != nil && matched {
+		if lane, err = t.Lane(change); err != nil {
+			return false, "", fmt.Errorf("the Lane of %s: %w", t.function.ID, err)
+		}
+	}
+	return matched, lane, nil
 }

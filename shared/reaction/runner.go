@@ -92,7 +92,7 @@ func (r *Runner) attempt(ctx context.Context, d *Delivery, number int) error {
 			"loop guard: %d functions deep, begun by %s: %s -> %s; let the chain end, or narrow the trigger with When",
 			cause.Depth(), cause.Root, strings.Join(cause.Chain, " -> "), d.Function.ID))}
 	}
-	next := cause.Then(d.Record.ID(), d.Function.ID)
+	next := cause.Then(d.recordID, d.Function.ID)
 	transaction := NewTransaction(r.host)
 	invocation := eddy.Invocation{
 		Engine:     transactional{Transaction: transaction, host: r.host},
@@ -186,7 +186,7 @@ func (r *Runner) bury(ctx context.Context, d *Delivery, attempts port.Attempts, 
 func (r *Runner) log(d *Delivery) *slog.Logger {
 	log := r.logger.With("function", d.Function.ID, "delivery_id", d.ID)
 	if c := d.Record.Change; c != nil {
-		log = log.With("change_id", c.ID(), "collection", string(c.Collection), "key", c.Key)
+		log = log.With("change_id", d.recordID, "collection", string(c.Collection), "key", c.Key)
 	}
 	return log
 }
