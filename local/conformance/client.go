@@ -212,7 +212,7 @@ func clip(text string) string {
 	if len(text) <= 600 {
 		return text
 	}
-	return fmt.Sprintf("%s… (%d bytes)", text[:600], len(text))
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(text[:600], ""), len(text))
 }
 
 // unique returns a name that nobody uses.

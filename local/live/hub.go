@@ -191,8 +191,8 @@ func (h *Hub) Close(ctx context.Context) error {
 	return err
 }
 
-// now is the clock, except that it never goes back: a group that is joined again later goes on behind the times its clients have
-// seen.
+// now is the clock, except that it never goes back: a group that is joined again goes on behind the times that its
+// clients have seen.
 func (h *Hub) now() time.Time {
 	at := h.options.Now().UnixMicro()
 	for {

@@ -55,8 +55,8 @@ func (o *outbox) push(wire []byte) bool {
 	return true
 }
 
-// pushBacklog queues the messages of a large sync, which count towards no limit: whoever asked for it does not ask again before
-// it has left, or will not, and the channel is closed.
+// pushBacklog queues the messages of a large sync. They count towards no limit: whoever asked for it does not ask again
+// before it has left, or will not, which is when the channel is closed.
 func (o *outbox) pushBacklog(wire []byte) (left <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -32,7 +32,7 @@ func (r *replica) apply(f frame) error {
 	r.last[f.ID] = f.Timestamp
 	known, exists := r.items[f.ID]
 	switch {
-	case f.Event.Type == "create" && !exists, f.Event.Type == "update" && exists:
+	case f.Event.Type == "create" && !exists, f.Event.Type == "update" && exists && known != string(f.Event.Data):
 		r.items[f.ID] = string(f.Event.Data)
 	case f.Event.Type == "delete" && exists && known == string(f.Event.Data):
 		delete(r.items, f.ID)

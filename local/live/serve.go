@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 
@@ -36,11 +37,11 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, first *stream.Join) 
 	if h.isClosing() {
 		return errs.New(errs.Unavailable, "the server is going away: reconnect")
 	}
-	s, err := h.upgrade(w, r)
+	conn, ahead, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return err
+		return errs.New(errs.Internal, "take the connection over: %w", err)
 	}
-	if s != nil && h.add(s) {
+	if s := h.upgrade(r, conn, ahead.Reader); s != nil && h.add(s) {
 		go s.serve(first)
 	}
 	return nil
@@ -70,26 +71,23 @@ func hasToken(values []string, token string) bool {
 	return false
 }
 
-// upgrade takes the connection from net/http, whose buffers and goroutine are gone when the handler returns. No
-// socket and no error: the handshake was begun and failed.
-func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*socket, error) {
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, errs.New(errs.Internal, "take the connection over: %w", err)
-	}
+// upgrade makes a socket of a connection that was taken from net/http, whose buffers and goroutine are gone when the
+// handler returns. It returns nil when the handshake fails, which is over by then.
+func (h *Hub) upgrade(r *http.Request, conn net.Conn, ahead *bufio.Reader) *socket {
 	s := &socket{outbox: outbox{Conn: conn, hub: h}}
 	s.finish = s.over
 	upgrader := h.upgrader
 	if protocol := offeredToken(r); protocol != "" {
 		upgrader = newUpgrader([]string{protocol})
 	}
-	s.ws, err = upgrader.UpgradeFromConn(s, reader(conn, buffered.Reader), r)
-	if err != nil {
+	var err error
+	if s.ws, err = upgrader.UpgradeFromConn(s, reader(conn, ahead), r); err != nil {
 		h.options.Logger.Debug("a WebSocket handshake failed", slog.Any("error", err))
-		return nil, nil
+		s.cut()
+		return nil
 	}
 	s.upgraded = true
-	return s, nil
+	return s
 }
 
 // reader reads what net/http has read ahead, and then the connection.

@@ -124,8 +124,7 @@ func (s *socket) join(join stream.Join) {
 		s.tellError(join, errs.New(errs.ConditionNotMet, "a connection has at most %d subscriptions: use another", most))
 		return
 	}
-	err, answered := s.ask(group, requestJoin, join)
-	if !answered || err != nil {
+	if answered, err := s.ask(group, requestJoin, join); !answered || err != nil {
 		return
 	}
 	if !subscribed {
@@ -145,18 +144,18 @@ func (s *socket) leave(join stream.Join) {
 	if i < 0 {
 		return
 	}
-	s.ask(group, requestLeave, join)
+	_, _ = s.ask(group, requestLeave, join) // a leave does not fail
 	s.subscriptions = slices.Delete(s.subscriptions, i, i+1)
 	s.hub.counts.subscriptions.Add(-1)
 }
 
 // ask waits for what the lane of the group answers. A hub that is closing may not.
-func (s *socket) ask(group port.Collection, kind requestKind, join stream.Join) (err error, answered bool) {
+func (s *socket) ask(group port.Collection, kind requestKind, join stream.Join) (answered bool, err error) {
 	r := &request{kind: kind, socket: s, join: join, done: make(chan error, 1)}
 	if !s.hub.post(group, r) {
-		return nil, false
+		return false, nil
 	}
-	return <-r.done, true
+	return true, <-r.done
 }
 
 // leaveAll ends all subscriptions, without waiting for their lanes.
@@ -186,7 +185,7 @@ func (events) OnPong(c *gws.Conn, _ []byte) { heard(c) }
 
 // OnMessage follows a frame of the client.
 func (events) OnMessage(c *gws.Conn, m *gws.Message) {
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	s := heard(c)
 	if m.Opcode != gws.OpcodeText {
 		s.tellError(stream.Join{}, errs.New(errs.InvalidArgument, "a frame must be a text message"))

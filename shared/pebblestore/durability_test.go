@@ -58,6 +58,9 @@ func (g *gate) close() (open func()) {
 	}
 }
 
+// pass lets the one sync through that waits.
+func (g *gate) pass() { g.shut <- struct{}{} }
+
 func TestNothingIsShownBeforeItIsDurable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -150,6 +153,102 @@ func TestNothingIsShownBeforeItIsDurable(t *testing.T) {
 			t.Errorf("head %d, published %d after the sync", s.Head(), published.Load())
 		}
 	})
+}
+
+func TestAReadWaitsForTheLastOfTheCommitsItMaySee(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var g gate
+		s := openBubble(t, g.files(vfs.NewMem()), pebblestore.Options{})
+		defer closeStore(t, s)
+		openGate := g.close()
+		for _, text := range []string{`1`, `2`} {
+			go func() {
+				if err := commit(t.Context(), s, port.Commit{Writes: []port.Write{setWrite("k", text)}}); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		g.pass() // the first is durable now, the second waits
+		synctest.Wait()
+		if s.Head() != 1 {
+			t.Fatalf("head %d", s.Head())
+		}
+		var done atomic.Bool
+		go func() {
+			if err := wantGet(s, "k", `2`); err != nil {
+				t.Error(err)
+			}
+			done.Store(true)
+		}()
+		synctest.Wait()
+		if done.Load() {
+			t.Error("a commit was shown before it was durable")
+		}
+		openGate()
+		synctest.Wait()
+		if !done.Load() {
+			t.Error("the read did not end")
+		}
+	})
+}
+
+func TestWhateverIsKeptIsDurableBeforeItIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(ctx context.Context, s *pebblestore.Store) error{
+		"a document that nobody follows": func(ctx context.Context, s *pebblestore.Store) error {
+			return commit(ctx, s, port.Commit{Writes: []port.Write{setWrite("k", `1`)}})
+		},
+		"a deletion": func(ctx context.Context, s *pebblestore.Store) error {
+			w := setWrite("there", ``)
+			w.Op = port.Delete
+			return commit(ctx, s, port.Commit{Writes: []port.Write{w}})
+		},
+		"a call": func(ctx context.Context, s *pebblestore.Store) error {
+			return commit(ctx, s, port.Commit{Calls: []port.Call{{ID: "1", Function: "f::g"}}})
+		},
+		"a cursor": func(ctx context.Context, s *pebblestore.Store) error {
+			return commit(ctx, s, port.Commit{Cursors: []port.Cursor{{Name: "c", Version: 1}}})
+		},
+		"a dead letter": func(ctx context.Context, s *pebblestore.Store) error {
+			return commit(ctx, s, port.Commit{Failed: []port.DeadLetter{letter("2")}})
+		},
+		"attempts": func(ctx context.Context, s *pebblestore.Store) error {
+			return s.Attempted(ctx, "c", port.Attempts{Version: 1, Count: 1})
+		},
+		"a redrive": func(ctx context.Context, s *pebblestore.Store) error {
+			_, err := s.Redrive(ctx, "f::g", "1")
+			return err
+		},
+		"a discard": func(ctx context.Context, s *pebblestore.Store) error {
+			_, err := s.Discard(ctx, "f::g", "1")
+			return err
+		},
+		"a trim": func(ctx context.Context, s *pebblestore.Store) error { return s.Trim(ctx, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var g gate
+				s := openBubble(t, g.files(vfs.NewMem()), pebblestore.Options{
+					Follow: func(port.Collection) bool { return false },
+				})
+				defer closeStore(t, s)
+				mustSet(t, s, "there", `1`)
+				err := commit(t.Context(), s, port.Commit{
+					Calls: []port.Call{{ID: "0", Function: "f::g"}}, Failed: []port.DeadLetter{letter("1")},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer g.close()()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				wantCode(t, do(ctx, s), errs.Timeout)
+			})
+		})
+	}
 }
 
 func TestAReadThatWaitsForTheDiskEndsWithItsContext(t *testing.T) {
@@ -248,6 +347,15 @@ func TestCommitsDuringCloseAreDurableOrRefused(t *testing.T) {
 	if got := int(again.Head()); got != total {
 		t.Errorf("%d commits were acknowledged, %d are in the log", total, got)
 	}
+}
+
+func commit(ctx context.Context, s *pebblestore.Store, c port.Commit) error {
+	_, err := s.Commit(ctx, c)
+	return err
+}
+
+func letter(id string) port.DeadLetter {
+	return port.DeadLetter{ID: id, Function: "f::g", Record: port.Record{Call: &port.Call{ID: id, Function: "f::g"}}}
 }
 
 // openBubble opens a store inside a synctest bubble, where the test must close it before it ends.

@@ -32,8 +32,9 @@ const (
 	maxSubscription = 256  // bytes of a subscription's id
 )
 
-// Group returns the collection of a stream group. A stream is named by 1 to 256 bytes and a group by 1 to 512, both UTF-8; together
-// they fill at most a collection of 1,024 bytes. Anything else is an invalid_argument that lists stream_name and group_id.
+// Group returns the collection of a stream group. A stream is named by 1 to 256 bytes and a group by 1 to 512, both
+// UTF-8; together they fill at most a collection of 1,024 bytes, in which '/', '%' and control bytes count three. Anything
+// else is an invalid_argument that lists stream_name and group_id.
 func Group(stream, group string) (port.Collection, error) {
 	c, faults := collection(stream, "stream_name", group, "group_id")
 	if faults != nil {
