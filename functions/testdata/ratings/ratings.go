@@ -1,4 +1,4 @@
-// Package ratings lets readers rate books. A book's average is right after every rating, and subscribers see each one.
+// Package ratings lets readers rate books. A book's score is right after every rating, and subscribers see each one.
 package ratings
 
 import (
