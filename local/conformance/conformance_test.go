@@ -10,6 +10,7 @@ import (
 
 // TestDeployment runs the suite against the deployment at EDDY_CONFORMANCE_URL.
 func TestDeployment(t *testing.T) {
+	t.Parallel()
 	base := os.Getenv("EDDY_CONFORMANCE_URL")
 	if base == "" {
 		t.Skip("EDDY_CONFORMANCE_URL is not set: start `go run ./local` and set it to http://127.0.0.1:3111")

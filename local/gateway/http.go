@@ -2,8 +2,11 @@ package gateway
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -14,7 +17,7 @@ import (
 
 // ServeHTTP answers every request of the HTTP door.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := g.requestID(r)
+	id := requestID(r)
 	w.Header().Set("X-Request-Id", id)
 	defer g.recoverPanic(w, id)
 	if g.cors(w, r) {
@@ -27,12 +30,20 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // requestID is the caller's own id when it sent a sane one, so that a request can be followed through proxies.
-func (g *Gateway) requestID(r *http.Request) string {
+func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return g.engine.NewID()
+		return newRequestID()
 	}
 	return id
+}
+
+// newRequestID returns 32 hexadecimal digits: enough to be unique in the logs, and no secret.
+func newRequestID() string {
+	var id [16]byte
+	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	return hex.EncodeToString(id[:])
 }
 
 // requestIDOf returns the id that ServeHTTP gave to the request.

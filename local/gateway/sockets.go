@@ -26,7 +26,7 @@ func (g *Gateway) streamDoor() http.Handler {
 		writeError(w, errs.New(errs.NotFound, "this port serves WebSocket at / and /stream/{stream}/{group}"), requestIDOf(w))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := g.requestID(r)
+		id := requestID(r)
 		w.Header().Set("X-Request-Id", id)
 		defer g.recoverPanic(w, id)
 		mux.ServeHTTP(w, r)
