@@ -64,7 +64,8 @@ func (g *Gateway) admit(r *http.Request) error {
 		return nil
 	}
 	refuse := func(why string) error {
-		return errs.New(errs.PermissionDenied, "/_eddy is open to this machine only, and %s; start with -admin-token to allow more", why)
+		return errs.New(errs.PermissionDenied,
+			"/_eddy is open to this machine only, and %s; start with -admin-token to allow more", why)
 	}
 	if g.http != nil && !isLoopbackHost(g.http.Addr().String()) {
 		return refuse("this gateway listens on " + g.http.Addr().String())

@@ -92,8 +92,7 @@ func Open(app *eddy.App, config Config) (*Gateway, error) {
 	options := engine.Options{FS: config.FS, Logger: g.logger, Published: g.published}
 	e, err := engine.Open(app, config.Data, options)
 	if err != nil {
-		g.hub.Close(context.Background())
-		return nil, err
+		return nil, errors.Join(err, g.hub.Close(context.Background()))
 	}
 	g.engine = e
 	g.metrics = newMetrics(g)
@@ -179,7 +178,9 @@ func (g *Gateway) Close(ctx context.Context) error {
 		}
 	}
 	g.engine.Drain(ctx)
-	g.hub.Close(ctx)
+	if err := g.hub.Close(ctx); err != nil {
+		g.logger.Warn("sockets were cut off before all was sent; they resume by joining again", "error", err)
+	}
 	return errors.Join(append(errs, g.engine.Close(ctx))...)
 }
 
@@ -203,7 +204,7 @@ func (g *Gateway) Engine() *engine.Engine { return g.engine }
 // recoverPanic keeps the process alive when a request panics outside of a function, where it was not caught already.
 func (g *Gateway) recoverPanic(w http.ResponseWriter, requestID string) {
 	p := recover()
-	if p == nil || p == http.ErrAbortHandler {
+	if p == nil {
 		return
 	}
 	g.logger.Error("a request panicked", "request_id", requestID, "panic", p, "stack", string(debug.Stack()))

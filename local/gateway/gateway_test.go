@@ -42,7 +42,7 @@ func serve(t *testing.T, app *eddy.App, change func(*Config)) *Gateway {
 	return g
 }
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { //nolint:paralleltest // its last part counts todos and wants to be alone
 	g := serve(t, functions.App(), nil)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	conformance.Run(t, conformance.Target{HTTP: g.URL(), Local: true})

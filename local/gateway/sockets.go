@@ -22,7 +22,7 @@ func (g *Gateway) streamDoor() http.Handler {
 	mux := http.NewServeMux()
 	g.streamRoutes(mux)
 	mux.HandleFunc("GET /{$}", g.socket)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, errs.New(errs.NotFound, "this port serves WebSocket at / and /stream/{stream}/{group}"), requestIDOf(w))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -200,7 +200,7 @@ func (w *world) tryDial(path string, options *websocket.DialOptions) (*client, *
 	return &client{w.t, conn}, response, nil
 }
 
-// frame is what a client reads, as protocol.md shows it.
+// frame is what a client reads, as it is on the wire.
 type frame struct {
 	Type       string      `json:"type"`
 	Timestamp  json.Number `json:"timestamp"`

@@ -17,7 +17,7 @@ import (
 	"github.com/eddyhq/eddy/shared/document"
 )
 
-// TestApplyIsWhatTheModelSays holds Apply to a second, plain telling of protocol.md on Go maps and slices.
+// TestApplyIsWhatTheModelSays holds Apply to a second, plain telling of its rules on Go maps and slices.
 func TestApplyIsWhatTheModelSays(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -61,9 +61,9 @@ func decodeRecord(position uint64, b []byte) (port.Record, error) {
 	return r, d.done()
 }
 
-// appendLetter appends the encoding of a dead letter, its function and id excepted: they are the key of its row.
-func appendLetter(b []byte, l *port.DeadLetter) []byte {
-	b = append(b, rowFormat)
+// encodeLetter returns the encoding of a dead letter, its function and id excepted: they are the key of its row.
+func encodeLetter(l *port.DeadLetter) []byte {
+	b := []byte{rowFormat}
 	b = appendText(b, l.Code)
 	b = appendText(b, l.Message)
 	b = binary.AppendVarint(b, int64(l.Attempts))
@@ -73,7 +73,7 @@ func appendLetter(b []byte, l *port.DeadLetter) []byte {
 	return appendRecord(b, &l.Record)
 }
 
-// decodeLetter reads what appendLetter wrote. Its values share memory with b.
+// decodeLetter reads what encodeLetter wrote. Its values share memory with b.
 func decodeLetter(function, id string, b []byte) (port.DeadLetter, error) {
 	d := decoder{rest: b}
 	d.format()
@@ -89,15 +89,15 @@ func decodeLetter(function, id string, b []byte) (port.DeadLetter, error) {
 	return l, d.done()
 }
 
-// appendAttempts appends the encoding of a delivery's failed attempts.
-func appendAttempts(b []byte, a port.Attempts) []byte {
-	b = append(b, rowFormat)
+// encodeAttempts returns the encoding of a delivery's failed attempts.
+func encodeAttempts(a port.Attempts) []byte {
+	b := []byte{rowFormat}
 	b = binary.AppendVarint(b, a.Version)
 	b = binary.AppendVarint(b, int64(a.Count))
 	return appendTime(b, a.First)
 }
 
-// decodeAttempts reads what appendAttempts wrote.
+// decodeAttempts reads what encodeAttempts wrote.
 func decodeAttempts(b []byte) (port.Attempts, error) {
 	d := decoder{rest: b}
 	d.format()

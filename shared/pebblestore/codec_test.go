@@ -29,13 +29,13 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 			Last:     drawTime(t),
 		}
 		function, id := splitLetterKey(letterKey(letter.Function, letter.ID))
-		decodedLetter, err := decodeLetter(function, id, appendLetter(nil, &letter))
+		decodedLetter, err := decodeLetter(function, id, encodeLetter(&letter))
 		wantSame(t, letter, decodedLetter, err)
 
 		attempts := port.Attempts{
 			Version: rapid.Int64().Draw(t, "version"), Count: rapid.Int().Draw(t, "count"), First: drawTime(t),
 		}
-		decodedAttempts, err := decodeAttempts(appendAttempts(nil, attempts))
+		decodedAttempts, err := decodeAttempts(encodeAttempts(attempts))
 		wantSame(t, attempts, decodedAttempts, err)
 	})
 }
@@ -71,8 +71,8 @@ func FuzzDecode(f *testing.F) {
 		Change: &port.Change{Collection: "state/a", Key: "k", New: document.Value(`1`), Version: 1},
 	}
 	f.Add(appendRecord(nil, &record))
-	f.Add(appendLetter(nil, &port.DeadLetter{Code: "internal", Record: record, First: time.Unix(1, 2)}))
-	f.Add(appendAttempts(nil, port.Attempts{Version: 1, Count: 2, First: time.Unix(1, 2)}))
+	f.Add(encodeLetter(&port.DeadLetter{Code: "internal", Record: record, First: time.Unix(1, 2)}))
+	f.Add(encodeAttempts(port.Attempts{Version: 1, Count: 2, First: time.Unix(1, 2)}))
 	f.Add([]byte{rowFormat, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, callKind})
 	f.Fuzz(func(t *testing.T, row []byte) {
 		if r, err := decodeRecord(7, row); err == nil {
@@ -80,11 +80,11 @@ func FuzzDecode(f *testing.F) {
 			wantSame(t, r, again, err)
 		}
 		if l, err := decodeLetter("f", "1", row); err == nil {
-			again, err := decodeLetter("f", "1", appendLetter(nil, &l))
+			again, err := decodeLetter("f", "1", encodeLetter(&l))
 			wantSame(t, l, again, err)
 		}
 		if a, err := decodeAttempts(row); err == nil {
-			again, err := decodeAttempts(appendAttempts(nil, a))
+			again, err := decodeAttempts(encodeAttempts(a))
 			wantSame(t, a, again, err)
 		}
 	})

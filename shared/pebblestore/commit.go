@@ -123,6 +123,7 @@ func (s *Store) evaluate(index int, w *port.Write) (e effect, err error) {
 	case port.Update:
 		e.new, e.faults, err = document.Apply(e.old, w.Ops)
 		e.changed = len(e.faults) < len(w.Ops)
+	case port.Check:
 	}
 	return e, err
 }

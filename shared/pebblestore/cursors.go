@@ -180,7 +180,7 @@ func (s *Store) guarded(ctx context.Context, space byte, name string) ([]byte, e
 func (s *Store) Attempted(ctx context.Context, cursor string, a port.Attempts) error {
 	return s.do(ctx, func(g *group) error {
 		row := guardKey(attemptSpace, s.guards.generation.Load(), cursor)
-		value := appendAttempts(nil, a)
+		value := encodeAttempts(a)
 		g.set(row, value)
 		s.pending.put(string(row), pendingRow{group: g, value: value})
 		return nil

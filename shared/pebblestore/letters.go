@@ -106,7 +106,7 @@ func (s *Store) currentRow(row []byte) ([]byte, error) {
 
 func (s *Store) stageLetter(g *group, letter *port.DeadLetter) {
 	row := letterKey(letter.Function, letter.ID)
-	value := appendLetter(nil, letter)
+	value := encodeLetter(letter)
 	g.set(row, value)
 	s.pending.put(string(row), pendingRow{group: g, value: value})
 }

@@ -89,8 +89,8 @@ func (l *recentLog) last() uint64 {
 func (s *Store) Head() uint64 { return s.log.last() }
 
 // Records returns durable records with positions above after, in order, without gaps from the first on: at least one
-// and at most limit, which must be positive, when there are any, none otherwise. It passes over what was trimmed. The records are shared and may
-// not be modified.
+// and at most limit, which must be positive, when there are any, none otherwise. It passes over what was trimmed. The
+// records are shared and may not be modified.
 func (s *Store) Records(ctx context.Context, after uint64, limit int) (records []port.Record, err error) {
 	err = s.read(ctx, func() error {
 		after = max(after, s.trimmed.Load())

@@ -1,9 +1,12 @@
 // Package queue holds the engine functions over deliveries that failed for the last time: queue::dead_letters,
 // queue::redrive and queue::discard. They are for operators; a function of an app cannot call them.
 //
-//	queue::dead_letters {function_id?, limit?, cursor?} -> {items:[{id,function_id,payload,code,message,attempts,first_at,last_at}],cursor?}
+//	queue::dead_letters {function_id?, limit?, cursor?} -> {items: [letter…], cursor?}
 //	queue::redrive      {function_id, id}               -> {redriven: 0 or 1}
 //	queue::discard      {function_id, id}               -> {discarded: 0 or 1}
+//
+// A letter is {id, function_id, payload, code, message, attempts, first_at, last_at}; the payload is what the function
+// was given.
 package queue
 
 import (
@@ -119,7 +122,9 @@ func settle(ctx context.Context, text []byte, done string, do func(ctx context.C
 
 const cursorPrefix = "dl."
 
-func encodeCursor(id string) string { return cursorPrefix + base64.RawURLEncoding.EncodeToString([]byte(id)) }
+func encodeCursor(id string) string {
+	return cursorPrefix + base64.RawURLEncoding.EncodeToString([]byte(id))
+}
 
 func decodeCursor(cursor string) (after string, ok bool) {
 	if cursor == "" {

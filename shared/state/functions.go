@@ -1,5 +1,5 @@
 // Package state gives the engine functions state::* their meaning over port.Documents: what payloads they take, what
-// results they give, as protocol.md has it.
+// results they give, as the wire has it.
 //
 // Errors by code: invalid_argument for a payload that is not as it must be, with every fault by field; conflict when a
 // document is not at the version of if_version; too_large for a value above document.MaxSize; and what the store fails

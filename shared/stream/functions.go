@@ -185,7 +185,7 @@ func list(ctx context.Context, docs port.Documents, text []byte) (json.RawMessag
 			result = append(appendValue(result, doc.Value), ',')
 		}
 		if !page.More {
-			return closed(result, ']'), nil
+			return closed(result), nil
 		}
 		query.After = page.Next
 	}
@@ -223,7 +223,7 @@ func listAll(ctx context.Context, docs port.Documents, text []byte) (json.RawMes
 		result = appendString(append(result, `{"id":`...), stream)
 		result = append(appendGroups(append(result, `,"groups":`...), groups), '}', ',')
 	}
-	result = strconv.AppendInt(append(closed(result, ']'), `,"count":`...), int64(len(streams)), 10)
+	result = strconv.AppendInt(append(closed(result), `,"count":`...), int64(len(streams)), 10)
 	return append(result, '}'), nil
 }
 
@@ -330,7 +330,7 @@ func appendWritten(text []byte, r port.Result) []byte {
 			text = appendString(append(text, `,"message":`...), fault.Message)
 			text = append(text, '}', ',')
 		}
-		text = closed(text, ']')
+		text = closed(text)
 	}
 	return append(text, '}')
 }
@@ -348,13 +348,13 @@ func appendGroups(text []byte, groups []port.Collection) []byte {
 		_, group, _ := c.Group()
 		text = append(appendString(text, group), ',')
 	}
-	return closed(text, ']')
+	return closed(text)
 }
 
-// closed ends a list: the bracket takes the place of the comma after its last element.
-func closed(text []byte, bracket byte) []byte {
+// closed ends a list: a bracket takes the place of the comma after its last element.
+func closed(text []byte) []byte {
 	if text[len(text)-1] == ',' {
 		text = text[:len(text)-1]
 	}
-	return append(text, bracket)
+	return append(text, ']')
 }
