@@ -72,9 +72,10 @@ func (s *Store) Discard(ctx context.Context, function, id string) (bool, error) 
 
 // takeLetter removes a dead letter and stages what is to be done with it. Reports whether there was one.
 func (s *Store) takeLetter(ctx context.Context, function, id string, stage func(*group, *port.DeadLetter)) (
-	found bool, err error,
+	bool, error,
 ) {
-	err = s.do(ctx, func(g *group) error {
+	found := false
+	err := s.do(ctx, func(g *group) error {
 		row := letterKey(function, id)
 		stored, err := s.currentRow(row)
 		if stored == nil || err != nil {

@@ -38,6 +38,10 @@ func (l *recentLog) append(records []port.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.head = records[len(records)-1].Position
+	if free := cap(l.records) - len(l.records); free < len(records) {
+		// Doubled, so that the copies of a slice whose front is dropped all the time stay few.
+		l.records = slices.Grow(l.records, len(l.records)+len(records))
+	}
 	l.records = append(l.records, records...)
 	for i := range records {
 		l.bytes += footprint(&records[i])

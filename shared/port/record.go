@@ -2,6 +2,7 @@ package port
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"strconv"
 
@@ -68,15 +69,11 @@ func (r *Record) ID() string {
 
 // Digest returns a short name (32 hexadecimal digits) for a list of strings; different lists get different names.
 func Digest(parts ...string) string {
-	h := sha256.New()
-	var length [8]byte
+	text := make([]byte, 0, 256)
 	for _, part := range parts {
-		n := len(part)
-		for i := range length {
-			length[i] = byte(n >> (8 * i))
-		}
-		h.Write(length[:])
-		h.Write([]byte(part))
+		text = binary.LittleEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
