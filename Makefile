@@ -9,6 +9,7 @@ FUZZTIME ?= 10s
 COVERAGE ?= coverage.out
 
 # The linter is built once for each version and kept outside the checkout, so that a fresh clone does not build it again.
+# What it found is kept inside: its cache remembers the paths of the checkout it was filled from.
 LINT_VERSION := v2.12.2
 LINT_DIR     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/eddy/golangci-lint/$(LINT_VERSION)
 LINT         := $(LINT_DIR)/golangci-lint
@@ -33,7 +34,7 @@ race: ## Run every test under the race detector; needs a C compiler
 lint: $(LINT) ## Check go.mod, go vet, gofmt and the rules of .golangci.yaml
 	@$(GO) mod tidy -diff
 	@$(GO) vet ./...
-	@$(LINT) run ./...
+	@GOLANGCI_LINT_CACHE=$(CURDIR)/bin/lint-cache $(LINT) run ./...
 
 $(LINT):
 	@echo "building golangci-lint $(LINT_VERSION) into $(LINT_DIR): some minutes, once"

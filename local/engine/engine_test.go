@@ -94,7 +94,7 @@ func get(t *testing.T, e *engine.Engine, scope, key string) string {
 
 func letters(t *testing.T, e *engine.Engine) []port.DeadLetter {
 	t.Helper()
-	found, _, err := e.DeadLetters(t.Context(), "", "", 1000)
+	found, _, err := e.DeadLetters(t.Context(), "", port.LetterID{}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

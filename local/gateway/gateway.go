@@ -166,22 +166,35 @@ func (g *Gateway) serve(d *door, handler http.Handler) {
 // reconnect, and closes the store. What a reaction is still owed stays recorded.
 func (g *Gateway) Close(ctx context.Context) error {
 	var errs []error
+	running, cancel := reserve(ctx, socketTime)
+	defer cancel()
 	for _, d := range []*door{g.http, g.stream} {
 		if d == nil {
 			continue
 		}
 		if d.server == nil {
 			errs = append(errs, d.Listener.Close())
-		} else if err := d.server.Shutdown(ctx); err != nil {
+		} else if err := d.server.Shutdown(running); err != nil {
 			g.logger.Warn("giving up requests that did not end in time", "error", err)
 			errs = append(errs, d.server.Close())
 		}
 	}
-	g.engine.Drain(ctx)
+	g.engine.Drain(running)
 	if err := g.hub.Close(ctx); err != nil {
 		g.logger.Warn("sockets were cut off before all was sent; they resume by joining again", "error", err)
 	}
 	return errors.Join(append(errs, g.engine.Close(ctx))...)
+}
+
+// socketTime is what a stop keeps for the sockets, however long requests and reactions take.
+const socketTime = 2 * time.Second
+
+// reserve returns a context that ends a while before ctx does.
+func reserve(ctx context.Context, rest time.Duration) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-rest))
+	}
+	return context.WithCancel(ctx)
 }
 
 // URL is the base of the HTTP routes.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
 	"github.com/eddyhq/eddy/functions"
@@ -172,6 +173,47 @@ func TestAllowedOriginsReplaceTheDefault(t *testing.T) {
 		if got := w.Header().Get("Access-Control-Allow-Origin"); got != want {
 			t.Errorf("for a page of %s: %q", origin, got)
 		}
+	}
+}
+
+func TestAStopTellsTheSocketsWhateverElseHangs(t *testing.T) {
+	t.Parallel()
+	release, begun := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	app := eddy.New()
+	eddy.Register(app, "test::hang", func(context.Context, eddy.None) (eddy.None, error) {
+		close(begun)
+		<-release
+		return eddy.None{}, nil
+	}, eddy.HTTP("GET /hang"))
+	g, err := Run(app, Config{HTTP: "127.0.0.1:0", Data: t.TempDir(), LogFormat: "text"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, _, err := websocket.Dial(t.Context(), g.WebSocketURL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() {
+		_, _, err := socket.Read(context.Background())
+		closed <- err
+	}()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	go func() {
+		if response, err := client.Get(g.URL() + "/hang"); err == nil {
+			response.Body.Close()
+		}
+	}()
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), socketTime+100*time.Millisecond)
+	defer cancel()
+	if err := g.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-closed; websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the socket ended with %v, want close code 1001", err)
 	}
 }
 

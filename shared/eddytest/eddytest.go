@@ -134,7 +134,7 @@ func (a *App) Events(stream, group string) []Event { return a.logs.sent(port.Gro
 // DeadLetters returns the deliveries that failed for the last time.
 func (a *App) DeadLetters() []port.DeadLetter {
 	a.t.Helper()
-	letters, _, err := a.gateway.Engine().DeadLetters(a.t.Context(), "", "", 1000)
+	letters, _, err := a.gateway.Engine().DeadLetters(a.t.Context(), "", port.LetterID{}, 1000)
 	if err != nil {
 		a.t.Fatalf("dead letters: %v", err)
 	}

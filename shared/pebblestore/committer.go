@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	groupsInFlight  = 2       // applied groups that wait for the acknowledger, beside the one it works on
+	groupsInFlight  = 1       // applied groups that wait for the acknowledger, beside the one it works on
 	maxGroupCommits = 1 << 10 // of one group
 	maxGroupBytes   = 4 << 20 // at which a group takes no further commit
 )

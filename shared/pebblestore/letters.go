@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -10,11 +11,11 @@ import (
 )
 
 // DeadLetters lists dead letters; see port.Ledger.
-func (s *Store) DeadLetters(ctx context.Context, function, after string, limit int) (
+func (s *Store) DeadLetters(ctx context.Context, function string, above port.LetterID, limit int) (
 	letters []port.DeadLetter, more bool, err error,
 ) {
 	err = s.read(ctx, func() error {
-		if letters, more, err = s.deadLetters(function, after, limit); err != nil {
+		if letters, more, err = s.deadLetters(function, above, limit); err != nil {
 			return errReading(err)
 		}
 		return s.waitNewest(ctx)
@@ -25,21 +26,24 @@ func (s *Store) DeadLetters(ctx context.Context, function, after string, limit i
 	return letters, more, nil
 }
 
-func (s *Store) deadLetters(function, above string, limit int) (letters []port.DeadLetter, more bool, err error) {
+func (s *Store) deadLetters(function string, above port.LetterID, limit int) (
+	letters []port.DeadLetter, more bool, err error,
+) {
 	prefix := []byte{letterSpace}
 	if function != "" {
 		prefix = letterKey(function, "")
 	}
-	rows, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: end(prefix)})
+	bounds := &pebble.IterOptions{LowerBound: prefix, UpperBound: end(prefix)}
+	if first := after(letterKey(above.Function, above.ID)); above != (port.LetterID{}) && bytes.Compare(first, prefix) > 0 {
+		bounds.LowerBound = first
+	}
+	rows, err := s.db.NewIter(bounds)
 	if err != nil {
 		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for ok := rows.First(); ok; ok = rows.Next() {
 		function, id := splitLetterKey(rows.Key())
-		if id <= above {
-			continue
-		}
 		if len(letters) == limit {
 			return letters, true, nil
 		}

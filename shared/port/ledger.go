@@ -14,9 +14,9 @@ type Ledger interface {
 	// It is durable before it returns.
 	Attempted(ctx context.Context, cursor string, a Attempts) error
 
-	// DeadLetters returns the dead letters of a function ("" for all functions) whose ids lie above after, in
-	// ascending order of function and id, at most limit of them, and whether there may be more.
-	DeadLetters(ctx context.Context, function, after string, limit int) (letters []DeadLetter, more bool, err error)
+	// DeadLetters returns at most limit dead letters of a function ("" for all functions) that lie above after, in
+	// ascending order of function and id, and whether there may be more.
+	DeadLetters(ctx context.Context, function string, after LetterID, limit int) (letters []DeadLetter, more bool, err error)
 
 	// Redrive puts a dead letter back: in one step it is removed and its record is appended to the log with Target set
 	// to its function. Reports whether there was one.
@@ -24,6 +24,11 @@ type Ledger interface {
 
 	// Discard removes a dead letter. Reports whether there was one.
 	Discard(ctx context.Context, function, id string) (bool, error)
+}
+
+// LetterID names a dead letter. The zero value lies below all of them.
+type LetterID struct {
+	Function, ID string
 }
 
 // Attempts counts the failed attempts of one delivery.

@@ -78,7 +78,8 @@ func deadLetters(ctx context.Context, ledger port.Ledger, text []byte) (json.Raw
 		}
 	}
 	if more {
-		page.Cursor = encodeCursor(found[len(found)-1].ID)
+		last := found[len(found)-1]
+		page.Cursor = encodeCursor(port.LetterID{Function: last.Function, ID: last.ID})
 	}
 	return json.Marshal(page)
 }
@@ -122,18 +123,22 @@ func settle(ctx context.Context, text []byte, done string, do func(ctx context.C
 
 const cursorPrefix = "dl."
 
-func encodeCursor(id string) string {
-	return cursorPrefix + base64.RawURLEncoding.EncodeToString([]byte(id))
+func encodeCursor(last port.LetterID) string {
+	return cursorPrefix + base64.RawURLEncoding.EncodeToString([]byte(last.Function+"\x00"+last.ID))
 }
 
-func decodeCursor(cursor string) (after string, ok bool) {
+func decodeCursor(cursor string) (after port.LetterID, ok bool) {
 	if cursor == "" {
-		return "", true
+		return port.LetterID{}, true
 	}
-	text, ok := strings.CutPrefix(cursor, cursorPrefix)
+	encoded, ok := strings.CutPrefix(cursor, cursorPrefix)
 	if !ok {
-		return "", false
+		return port.LetterID{}, false
 	}
-	id, err := base64.RawURLEncoding.DecodeString(text)
-	return string(id), err == nil
+	text, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return port.LetterID{}, false
+	}
+	after.Function, after.ID, ok = strings.Cut(string(text), "\x00")
+	return after, ok
 }

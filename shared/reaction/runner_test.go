@@ -140,7 +140,7 @@ func TestAFailedAttemptIsCountedRecordedAndLeavesNothing(t *testing.T) {
 	if got := b.sum(); got != "" {
 		t.Errorf("the failed attempts left %s", got)
 	}
-	letters, _, err := b.DeadLetters(t.Context(), "test::react", "", 10)
+	letters, _, err := b.DeadLetters(t.Context(), "test::react", port.LetterID{}, 10)
 	if err != nil || len(letters) != 1 || letters[0].Attempts != 3 || !strings.Contains(letters[0].Message, "attempt 3") {
 		t.Errorf("the dead letters are %+v, %v", letters, err)
 	}
@@ -216,7 +216,7 @@ func TestAnEffectThatTheStoreRefusesForGoodIsAFailedAttempt(t *testing.T) {
 	if _, _, done := b.runner.Deliver(t.Context(), d, port.Attempts{}); !done {
 		t.Error("the delivery is not done")
 	}
-	letters, _, err := b.DeadLetters(t.Context(), "test::react", "", 10)
+	letters, _, err := b.DeadLetters(t.Context(), "test::react", port.LetterID{}, 10)
 	if err != nil || len(letters) != 1 || letters[0].Code != "too_large" {
 		t.Errorf("the dead letters are %+v, %v", letters, err)
 	}

@@ -18,15 +18,15 @@ var when = time.Date(2026, 11, 23, 12, 30, 45, 123456000, time.UTC)
 func letterCases() []testCase {
 	return []testCase{
 		{"there are none at first", func(f *fixture) {
-			f.wantLetters("", "", 10, false)
-			f.wantLetters("a::b", "", 10, false)
+			f.wantLetters("", port.LetterID{}, 10, false)
+			f.wantLetters("a::b", port.LetterID{}, 10, false)
 		}},
 		{"a failed delivery is kept as it was", func(f *fixture) {
 			change := letter("a::b", "1")
 			call := letter("a::b", "2")
 			call.Record = port.Record{Target: "a::b", Call: &port.Call{ID: "2", Function: "a::b", Payload: document.Value(`[]`)}}
 			f.commit(port.Commit{Failed: []port.DeadLetter{change, call}})
-			f.wantLetters("a::b", "", 10, false, change, call)
+			f.wantLetters("a::b", port.LetterID{}, 10, false, change, call)
 		}},
 		{"they are in order of function and id, page by page", func(f *fixture) {
 			var want []port.DeadLetter
@@ -38,12 +38,15 @@ func letterCases() []testCase {
 			}
 			others := []port.DeadLetter{letter("a::a", "z"), letter("a::bc", "y")}
 			f.bury(others...)
-			f.wantLetters("a::b", "", 100, false, want...)
-			f.wantLetters("a::b", "", 4, true, want[:4]...)
-			f.wantLetters("a::b", "id-3", 4, true, want[4:8]...)
-			f.wantLetters("a::b", "id-7", 4, false, want[8:]...)
-			f.wantLetters("a::b", "", 10, false, want...)
-			f.wantLetters("", "", 100, false, append(append([]port.DeadLetter{others[0]}, want...), others[1])...)
+			f.wantLetters("a::b", port.LetterID{}, 100, false, want...)
+			f.wantLetters("a::b", port.LetterID{}, 4, true, want[:4]...)
+			f.wantLetters("a::b", port.LetterID{Function: "a::b", ID: "id-3"}, 4, true, want[4:8]...)
+			f.wantLetters("a::b", port.LetterID{Function: "a::b", ID: "id-7"}, 4, false, want[8:]...)
+			f.wantLetters("a::b", port.LetterID{}, 10, false, want...)
+			all := append(append([]port.DeadLetter{others[0]}, want...), others[1])
+			f.wantLetters("", port.LetterID{}, 100, false, all...)
+			f.wantLetters("", port.LetterID{Function: "a::b", ID: "id-3"}, 3, true, want[4:7]...)
+			f.wantLetters("", port.LetterID{Function: "a::b", ID: "id-8"}, 100, false, all[10:]...)
 		}},
 		{"one is kept in one step with the rest of its commit", func(f *fixture) {
 			commit := port.Commit{
@@ -53,14 +56,14 @@ func letterCases() []testCase {
 			f.commit(commit)
 			commit.Failed[0].ID = "2"
 			f.wantStale(commit)
-			f.wantLetters("a::b", "", 10, false, letter("a::b", "1"))
+			f.wantLetters("a::b", port.LetterID{}, 10, false, letter("a::b", "1"))
 		}},
 		{"redrive puts its record back into the log, for its function alone", func(f *fixture) {
 			l := letter("a::b", "1")
 			f.bury(l, letter("a::c", "1"))
 			f.wantTaken(f.Ledger.Redrive, "a::b", "1", true)
 			f.wantTaken(f.Ledger.Redrive, "a::b", "1", false)
-			f.wantLetters("", "", 10, false, letter("a::c", "1"))
+			f.wantLetters("", port.LetterID{}, 10, false, letter("a::c", "1"))
 			record := l.Record
 			record.Target = "a::b"
 			f.same("records", f.records(), []port.Record{record})
@@ -70,7 +73,7 @@ func letterCases() []testCase {
 			f.wantTaken(f.Ledger.Discard, "a::b", "1", true)
 			f.wantTaken(f.Ledger.Discard, "a::b", "1", false)
 			f.wantTaken(f.Ledger.Redrive, "a::b", "1", false)
-			f.wantLetters("a::b", "", 10, false, letter("a::b", "2"))
+			f.wantLetters("a::b", port.LetterID{}, 10, false, letter("a::b", "2"))
 			f.same("number of records", len(f.records()), 0)
 		}},
 		{"what was never there cannot be taken", func(f *fixture) {
@@ -124,7 +127,7 @@ func (f *fixture) bury(letters ...port.DeadLetter) {
 	f.commit(port.Commit{Failed: letters})
 }
 
-func (f *fixture) wantLetters(function, after string, limit int, more bool, want ...port.DeadLetter) {
+func (f *fixture) wantLetters(function string, after port.LetterID, limit int, more bool, want ...port.DeadLetter) {
 	f.Helper()
 	got, gotMore, err := f.Ledger.DeadLetters(f.Context(), function, after, limit)
 	if err != nil {
