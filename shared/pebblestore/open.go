@@ -18,6 +18,9 @@ import (
 // format is the version of the layout that this package reads and writes.
 const format = 1
 
+// epochLength is 50 random bits: enough to tell a log from the one that a client remembers.
+const epochLength = 10
+
 const (
 	memTableSize = 16 << 20 // also bounds what a start after a crash replays
 	cacheSize    = 48 << 20
@@ -198,7 +201,7 @@ func (s *Store) checkFormat(dir string) error {
 	if err := batch.Set([]byte(formatRow), binary.BigEndian.AppendUint64(nil, format), nil); err != nil {
 		return err
 	}
-	if err := batch.Set([]byte(epochRow), []byte(rand.Text()), nil); err != nil {
+	if err := batch.Set([]byte(epochRow), []byte(rand.Text()[:epochLength]), nil); err != nil {
 		return err
 	}
 	return batch.Commit(pebble.Sync)
