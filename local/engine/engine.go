@@ -133,7 +133,7 @@ func (e *Engine) start() error {
 	}
 	for id := range progress {
 		if _, registered := e.feeds[id]; !registered {
-			e.logger.Warn("a function is no longer registered: what it was owed is forgotten", "function", id)
+			e.logger.Warn("a function is not registered any more: what it is owed goes when the log is trimmed", "function", id)
 		}
 	}
 	e.dispatch.position = head
