@@ -176,6 +176,41 @@ func TestAllowedOriginsReplaceTheDefault(t *testing.T) {
 	}
 }
 
+func TestTheStreamPortSpeaksWebSocketAtItsRootToo(t *testing.T) {
+	t.Parallel()
+	g := serve(t, functions.App(), nil)
+	for path, join := range map[string]string{
+		"/":                      `{"type":"join","data":{"subscriptionId":"s","streamName":"todos-live","groupId":"all"}}`,
+		"/stream/todos-live/all": "",
+	} {
+		socket, _, err := websocket.Dial(t.Context(), g.StreamURL()+path, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if join != "" {
+			if err := socket.Write(t.Context(), websocket.MessageText, []byte(join)); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+		}
+		_, frame, err := socket.Read(t.Context())
+		if err != nil || !strings.Contains(string(frame), `"event":{"type":"sync","data":[]}`) {
+			t.Errorf("%s: the first frame is %s, %v", path, frame, err)
+		}
+		if err := socket.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	response, err := http.Get("http" + strings.TrimPrefix(g.StreamURL(), "ws") + "/todos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNotFound {
+		t.Errorf("a route of the app is a %d on the stream port", response.StatusCode)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
 func TestAStopTellsTheSocketsWhateverElseHangs(t *testing.T) {
 	t.Parallel()
 	release, begun := make(chan struct{}), make(chan struct{})
