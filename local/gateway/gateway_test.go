@@ -150,6 +150,16 @@ func TestAFunctionThatOutlastsItsTimeoutIsA504(t *testing.T) {
 	}
 }
 
+func TestAPathThatLeadsElsewhereIsNoRoute(t *testing.T) {
+	t.Parallel()
+	g := open(t, functions.App(), nil)
+	for _, path := range []string{"//todos", "/todos//metrics", "/./todos", "/x/../todos", "/todos/"} {
+		if w := request(t, g, "GET", path, ""); w.Code != 404 || code(t, w) != "not_found" {
+			t.Errorf("GET %s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
 func TestAPageOfAnotherOriginCannotWriteWithoutAPreflight(t *testing.T) {
 	t.Parallel()
 	g := open(t, functions.App(), nil)

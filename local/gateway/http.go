@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -25,8 +26,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	counted := &countingWriter{ResponseWriter: w}
 	started := time.Now()
-	g.mux.ServeHTTP(counted, r)
+	if isClean(r.URL.EscapedPath()) {
+		g.mux.ServeHTTP(counted, r)
+	} else {
+		noSuchRoute(counted, r)
+	}
 	g.metrics.request(counted.status, time.Since(started))
+}
+
+// isClean reports whether a path can be a route's. The mux would answer others, such as //todos, with a redirect to where
+// they lead, which API Gateway does not.
+func isClean(escaped string) bool {
+	clean := path.Clean(escaped)
+	return escaped == clean || escaped == clean+"/"
 }
 
 // requestID is the caller's own id when it sent a sane one, so that a request can be followed through proxies.
@@ -155,12 +167,16 @@ func (g *Gateway) noRoute(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allowed) == 0 {
-		writeError(w, errs.New(errs.NotFound, "there is no route %s %s", r.Method, r.URL.EscapedPath()), requestIDOf(w))
+		noSuchRoute(w, r)
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	writeError(w, errs.New(errs.MethodNotAllowed, "%s is not allowed here; allowed: %s",
 		r.Method, strings.Join(allowed, ", ")), requestIDOf(w))
+}
+
+func noSuchRoute(w http.ResponseWriter, r *http.Request) {
+	writeError(w, errs.New(errs.NotFound, "there is no route %s %s", r.Method, r.URL.EscapedPath()), requestIDOf(w))
 }
 
 func writeError(w http.ResponseWriter, err error, requestID string) {
