@@ -422,6 +422,35 @@ func TestAFunctionThatIsBehindReadsOnFromTheLog(t *testing.T) {
 	}
 }
 
+func TestAStuckDocumentIsNotOutrunWithoutEnd(t *testing.T) {
+	t.Parallel()
+	app := eddy.New()
+	release := make(chan struct{})
+	var others atomic.Int32
+	eddy.React(app, "test::slow", func(ctx context.Context, c eddy.Change[thing]) error {
+		if c.Key == "stuck" {
+			<-release
+		} else {
+			others.Add(1)
+		}
+		return tallies.Increment(ctx, "all", "count", 1)
+	}, things.Changes(), eddy.Uses(tallies))
+	e := start(t, app, engine.Options{Window: 4})
+	write(t, e, "stuck", 0)
+	const changes = 200
+	for i := range changes {
+		write(t, e, fmt.Sprint("k", i), i)
+	}
+	if n := others.Load(); n > 4*8 {
+		t.Errorf("%d deliveries got ahead of the stuck one with a window of 4", n)
+	}
+	close(release)
+	settle(t, e)
+	if got := get(t, e, "tallies", "all"); got != fmt.Sprintf(`{"count":%d}`, changes+1) || others.Load() != changes {
+		t.Errorf("the counter is %s, the other documents were handled %d times", got, others.Load())
+	}
+}
+
 func TestANewFunctionBeginsWithTheChangesAfterIt(t *testing.T) {
 	t.Parallel()
 	files := vfs.NewMem()

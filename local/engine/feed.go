@@ -13,6 +13,8 @@ const (
 	// defaultWindow is how many deliveries a feed holds. One lane that is stuck in retries delays the other lanes of
 	// its function only once it has so many changes behind it.
 	defaultWindow = 65_536
+	// ahead is how many windows the other lanes can get ahead of one that is stuck.
+	ahead = 8
 	// keptBytes is how much of the records themselves a feed holds; what is over it is read from the log again.
 	keptBytes = 8 << 20
 	// defaultConcurrency is how many deliveries of a function run at a time when it does not say.
@@ -79,13 +81,16 @@ func (f *feed) offer(d *reaction.Delivery) {
 	if f.behind || d.Record.Position <= f.offered {
 		return
 	}
-	if f.open >= f.window {
+	if f.isFull() {
 		f.behind = true
 		f.offered = d.Record.Position - 1
 		return
 	}
 	f.take(d)
 }
+
+// isFull reports whether the feed takes no more: it holds a window of deliveries, or is too far ahead of the oldest one.
+func (f *feed) isFull() bool { return f.open >= f.window || len(f.owed) >= f.window*ahead }
 
 // take puts a delivery into its lane.
 func (f *feed) take(d *reaction.Delivery) {
@@ -226,7 +231,8 @@ func (f *feed) end(l *lane) {
 
 // readOn starts to read the log where the feed stopped, once there is room.
 func (f *feed) readOn() {
-	if f.behind && !f.catching && !f.closed && f.open <= f.window/2 {
+	roomy := f.open <= f.window/2 && len(f.owed) <= f.window*ahead/2
+	if f.behind && !f.catching && !f.closed && roomy {
 		f.catching = true
 		f.engine.work.Go(f.read)
 	}
@@ -269,7 +275,7 @@ func (f *feed) takeRecord(record *port.Record) bool {
 	switch {
 	case d == nil:
 		f.offered = record.Position
-	case f.open >= f.window:
+	case f.isFull():
 		f.catching = false
 		return false
 	default:

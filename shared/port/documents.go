@@ -45,6 +45,9 @@ type Documents interface {
 }
 
 // Document is a value at a key, with its version. The zero Value and Version say that there is none.
+//
+// Versions are microseconds of the Unix epoch where a document begins, and strictly increase over the life of a key,
+// deletions included.
 type Document struct {
 	Key     string
 	Value   document.Value
@@ -109,9 +112,6 @@ type Result struct {
 	Version  int64          // after the write; of a deletion, the version of the deletion itself
 	Faults   []document.Fault
 }
-
-// Versions are microseconds of the Unix epoch where a document begins, and strictly increase over the life of a key,
-// deletions included.
 
 // ConflictError says which write of a commit found its condition not met.
 type ConflictError struct {
