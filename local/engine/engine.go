@@ -122,9 +122,7 @@ func Open(app *eddy.App, dir string, o Options) (*Engine, error) {
 func (e *Engine) start() error {
 	head, progress := e.Head(), e.Progress()
 	for _, f := range e.app.Functions() {
-		if f.Concurrency > 0 {
-			e.slots[f.ID] = make(chan struct{}, f.Concurrency)
-		}
+		e.slots[f.ID] = make(chan struct{}, f.Concurrency)
 		position, known := progress[f.ID]
 		if !known {
 			position = head
@@ -228,21 +226,17 @@ func (e *Engine) Invocation(requestID string) eddy.Invocation {
 func (e *Engine) Run(ctx context.Context, f *eddy.Function, work func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	slot := e.slots[f.ID]
-	if slot != nil {
-		select {
-		case slot <- struct{}{}:
-		case <-ctx.Done():
-			cancel()
-			return errs.New(errs.Unavailable, "%s is at its concurrency of %d", f.ID, f.Concurrency)
-		}
+	select {
+	case slot <- struct{}{}:
+	case <-ctx.Done():
+		cancel()
+		return errs.New(errs.Unavailable, "%s is at its concurrency of %d", f.ID, f.Concurrency)
 	}
 	ended := make(chan error, 1)
 	e.workers.run(func() {
 		defer cancel()
 		ended <- work(ctx)
-		if slot != nil {
-			<-slot
-		}
+		<-slot
 	})
 	select {
 	case err := <-ended:

@@ -17,8 +17,6 @@ const (
 	ahead = 8
 	// keptBytes is how much of the records themselves a feed holds; what is over it is read from the log again.
 	keptBytes = 8 << 20
-	// defaultConcurrency is how many deliveries of a function run at a time when it does not say.
-	defaultConcurrency = 64
 )
 
 // feed is what one function is owed: its deliveries, in lanes. A function has its own feed, so that one which is slow
@@ -29,7 +27,6 @@ const (
 type feed struct {
 	engine   *Engine
 	function *eddy.Function
-	limit    int    // deliveries that run at a time
 	window   int    // deliveries held
 	replayed uint64 // records up to here may have attempts in the ledger, from before a restart
 
@@ -64,12 +61,8 @@ type owed struct {
 }
 
 func newFeed(e *Engine, f *eddy.Function, position, head uint64) *feed {
-	limit := f.Concurrency
-	if limit == 0 {
-		limit = defaultConcurrency
-	}
 	return &feed{
-		engine: e, function: f, limit: limit, window: e.window, replayed: head,
+		engine: e, function: f, window: e.window, replayed: head,
 		lanes: make(map[string]*lane), offered: position, behind: position < head,
 	}
 }
@@ -113,22 +106,13 @@ func (f *feed) take(d *reaction.Delivery) {
 	}
 }
 
-func recordSize(r *port.Record) int {
-	const fixed = 512
-	switch {
-	case r.Change != nil:
-		return fixed + len(r.Change.Old) + len(r.Change.New)
-	case r.Call != nil:
-		return fixed + len(r.Call.Payload)
-	default:
-		return fixed
-	}
-}
+// recordSize returns about how many bytes a delivery takes in memory.
+func recordSize(r *port.Record) int { return 512 + r.ValueBytes() }
 
 // makeReady queues a lane for its next attempt and starts a worker if there may be one more.
 func (f *feed) makeReady(l *lane) {
 	f.ready = append(f.ready, l)
-	if f.running < f.limit && !f.closed {
+	if f.running < f.function.Concurrency && !f.closed {
 		f.running++
 		f.engine.work.Go(f.work)
 	}

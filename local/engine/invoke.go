@@ -8,17 +8,13 @@ import (
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/queue"
-	"github.com/eddyhq/eddy/shared/state"
-	"github.com/eddyhq/eddy/shared/stream"
 )
 
 // Invoke runs any function by id, engine functions included, as an operator: nothing is hidden from it. The result is
 // JSON, `null` when there is none.
 func (e *Engine) Invoke(ctx context.Context, id string, payload []byte, requestID string) (json.RawMessage, error) {
-	for _, lookup := range []func(string) (state.Function, bool){state.Lookup, stream.Lookup} {
-		if builtin, ok := lookup(id); ok {
-			return builtin(ctx, e.Store, payload)
-		}
+	if builtin, ok := eddy.EngineFunction(id); ok {
+		return builtin(ctx, e.Store, payload)
 	}
 	if builtin, ok := queue.Lookup(id); ok {
 		return builtin(ctx, e.Store, payload)

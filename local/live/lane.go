@@ -84,17 +84,7 @@ func (l *lane) publish(r *port.Record) {
 }
 
 // sizeOf returns about how much memory a record keeps from being freed.
-func sizeOf(r *port.Record) int {
-	const record = 256
-	switch {
-	case r.Change != nil:
-		return record + len(r.Change.Old) + len(r.Change.New)
-	case r.Event != nil:
-		return record + len(r.Event.Data)
-	default:
-		return record
-	}
-}
+func sizeOf(r *port.Record) int { return 256 + r.ValueBytes() }
 
 // flood empties the mailbox of records. Requests stay: a join in it will take its snapshot after all that was lost.
 func (l *lane) flood() {

@@ -15,8 +15,8 @@ import (
 // maxCallDepth is how deep functions can call each other, reactions on the way included.
 const maxCallDepth = 16
 
-// engineFunction returns the built-in function with the id.
-func engineFunction(id string) (state.Function, bool) {
+// EngineFunction returns the built-in function over documents with the id: state::* or stream::*.
+func EngineFunction(id string) (state.Function, bool) {
 	if fn, ok := state.Lookup(id); ok {
 		return fn, true
 	}
@@ -24,7 +24,7 @@ func engineFunction(id string) (state.Function, bool) {
 }
 
 func isEngineFunction(id string) bool {
-	_, ok := engineFunction(id)
+	_, ok := EngineFunction(id)
 	return ok
 }
 
@@ -54,7 +54,7 @@ func Call[Out any](ctx context.Context, id string, in any) (Out, error) {
 }
 
 func (r *run) call(ctx context.Context, id string, payload document.Value) (json.RawMessage, error) {
-	if fn, ok := engineFunction(id); ok {
+	if fn, ok := EngineFunction(id); ok {
 		return fn(ctx, r.guard(), payload)
 	}
 	if err := r.guard().mayInvoke(id); err != nil {

@@ -56,17 +56,7 @@ func (l *recentLog) append(records []port.Record) {
 }
 
 // footprint returns about how many bytes a record takes in memory.
-func footprint(r *port.Record) int {
-	const fixed = 256
-	switch {
-	case r.Change != nil:
-		return fixed + len(r.Change.Old) + len(r.Change.New)
-	case r.Event != nil:
-		return fixed + len(r.Event.Data)
-	default:
-		return fixed + len(r.Call.Payload)
-	}
-}
+func footprint(r *port.Record) int { return 256 + r.ValueBytes() }
 
 // after returns at most limit records above a position, and whether all of those are still in memory.
 func (l *recentLog) after(position uint64, limit int) (records []port.Record, ok bool) {

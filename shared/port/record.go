@@ -67,6 +67,20 @@ func (r *Record) ID() string {
 	}
 }
 
+// ValueBytes returns the length of the values that the record carries.
+func (r *Record) ValueBytes() int {
+	switch {
+	case r.Change != nil:
+		return len(r.Change.Old) + len(r.Change.New)
+	case r.Event != nil:
+		return len(r.Event.Data)
+	case r.Call != nil:
+		return len(r.Call.Payload)
+	default:
+		return 0
+	}
+}
+
 // Digest returns a short name (32 hexadecimal digits) for a list of strings; different lists get different names.
 func Digest(parts ...string) string {
 	text := make([]byte, 0, 256)

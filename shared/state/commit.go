@@ -50,8 +50,8 @@ func expected(write port.Write) int64 {
 func AppendResult(text []byte, r port.Result) []byte {
 	const framing = len(`{"old_value":null,"new_value":null,"version":9223372036854775807}`)
 	text = slices.Grow(text, len(r.Old)+len(r.New)+framing)
-	text = appendValue(append(text, `{"old_value":`...), r.Old)
-	text = appendValue(append(text, `,"new_value":`...), r.New)
+	text = AppendValue(append(text, `{"old_value":`...), r.Old)
+	text = AppendValue(append(text, `,"new_value":`...), r.New)
 	text = strconv.AppendInt(append(text, `,"version":`...), r.Version, 10)
 	if len(r.Faults) > 0 {
 		faults, _ := json.Marshal(r.Faults) // numbers and strings: cannot fail
@@ -60,8 +60,8 @@ func AppendResult(text []byte, r port.Result) []byte {
 	return append(text, '}')
 }
 
-// appendValue appends a value as JSON: null where there is none.
-func appendValue(text []byte, v document.Value) []byte {
+// AppendValue appends a value as JSON: null where there is none.
+func AppendValue(text []byte, v document.Value) []byte {
 	if v == nil {
 		return append(text, "null"...)
 	}

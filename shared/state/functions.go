@@ -45,14 +45,7 @@ func set(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage
 	fields := payload.Read(text)
 	write := readWrite(port.Set, fields)
 	write.Value = readValue(fields)
-	if err := fields.Err(); err != nil {
-		return nil, err
-	}
-	result, err := Commit(ctx, docs, write)
-	if err != nil {
-		return nil, err
-	}
-	return AppendResult(nil, result), nil
+	return written(ctx, docs, fields, write)
 }
 
 func update(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
@@ -63,6 +56,11 @@ func update(ctx context.Context, docs port.Documents, text []byte) (json.RawMess
 		fields.Fail("ops", err)
 		write.Ops = ops
 	}
+	return written(ctx, docs, fields, write)
+}
+
+// written commits a write that was read from fields, and returns what it did.
+func written(ctx context.Context, docs port.Documents, fields *payload.Fields, write port.Write) (json.RawMessage, error) {
 	if err := fields.Err(); err != nil {
 		return nil, err
 	}
@@ -83,7 +81,7 @@ func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMess
 	if err != nil {
 		return nil, err
 	}
-	return appendValue(nil, result.Old), nil
+	return AppendValue(nil, result.Old), nil
 }
 
 func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
@@ -98,9 +96,9 @@ func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage
 		return nil, err
 	}
 	if !withVersion || !doc.Exists() {
-		return appendValue(nil, doc.Value), nil
+		return AppendValue(nil, doc.Value), nil
 	}
-	result := appendValue([]byte(`{"value":`), doc.Value)
+	result := AppendValue([]byte(`{"value":`), doc.Value)
 	result = strconv.AppendInt(append(result, `,"version":`...), doc.Version, 10)
 	return append(result, '}'), nil
 }
@@ -141,6 +139,11 @@ func readValue(fields *payload.Fields) document.Value {
 			fields.Fault("data", "is another name of value: give one of them")
 		}
 	}
+	return ReadValue(fields, name)
+}
+
+// ReadValue reads a required field that may hold any document; a fault and nil when it is absent or none.
+func ReadValue(fields *payload.Fields, name string) document.Value {
 	raw := fields.Raw(name)
 	if raw == nil {
 		return nil

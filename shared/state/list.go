@@ -51,10 +51,10 @@ func All(ctx context.Context, docs port.Documents, c port.Collection, prefix str
 			return nil, err
 		}
 		for _, doc := range page.Documents {
-			text = append(appendValue(text, doc.Value), ',')
+			text = append(AppendValue(text, doc.Value), ',')
 		}
 		if !page.More {
-			return closeList(text), nil
+			return CloseList(text), nil
 		}
 		query.After = page.Next
 	}
@@ -72,11 +72,11 @@ func listPage(ctx context.Context, docs port.Documents, c port.Collection, query
 			return nil, err
 		}
 		text = append(append(text, `{"key":`...), key...)
-		text = appendValue(append(text, `,"value":`...), doc.Value)
+		text = AppendValue(append(text, `,"value":`...), doc.Value)
 		text = strconv.AppendInt(append(text, `,"version":`...), doc.Version, 10)
 		text = append(text, "},"...)
 	}
-	text = closeList(text)
+	text = CloseList(text)
 	if page.More {
 		text = append(append(text, `,"cursor":"`...), EncodeCursor(c, query.Prefix, page.Next)...)
 		text = append(text, '"')
@@ -97,8 +97,8 @@ func Page(ctx context.Context, docs port.Documents, c port.Collection, query por
 	return page, err
 }
 
-// closeList ends a JSON array, each element of which was followed by a comma.
-func closeList(text []byte) []byte {
+// CloseList ends a JSON array, each element of which was followed by a comma.
+func CloseList(text []byte) []byte {
 	if text[len(text)-1] == ',' {
 		text = text[:len(text)-1]
 	}

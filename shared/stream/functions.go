@@ -43,7 +43,7 @@ func Lookup(id string) (state.Function, bool) {
 func set(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
 	group, id := readGroup(f), readItem(f)
-	value := readValue(f, "data")
+	value := state.ReadValue(f, "data")
 	if value != nil && id != "" {
 		var err error
 		value, err = Item(id, value)
@@ -58,7 +58,7 @@ func set(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	return appendWritten(nil, results[0]), nil
+	return state.AppendResult(nil, results[0]), nil
 }
 
 func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
@@ -71,7 +71,7 @@ func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	return appendValue(nil, doc.Value), nil
+	return state.AppendValue(nil, doc.Value), nil
 }
 
 func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
@@ -84,7 +84,7 @@ func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMess
 	if err != nil {
 		return nil, err
 	}
-	return append(appendValue([]byte(`{"old_value":`), results[0].Old), '}'), nil
+	return append(state.AppendValue([]byte(`{"old_value":`), results[0].Old), '}'), nil
 }
 
 // update reads, applies and writes if the version is still the same: unlike a document, an item has limits that only the
@@ -156,7 +156,7 @@ func tryUpdate(ctx context.Context, docs port.Documents, group port.Collection, 
 		}
 		result.Version = results[0].Version
 	}
-	return appendWritten(nil, result), nil
+	return state.AppendResult(nil, result), nil
 }
 
 // refusedOutcome tells the caller of an update that not the payload but what it would lead to is no item.
@@ -174,25 +174,8 @@ func list(ctx context.Context, docs port.Documents, text []byte) (json.RawMessag
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	result := []byte{'['}
-	query := port.Query{Limit: listPage}
-	for {
-		page, err := docs.List(ctx, group, query)
-		if err != nil {
-			return nil, err
-		}
-		for _, doc := range page.Documents {
-			result = append(appendValue(result, doc.Value), ',')
-		}
-		if !page.More {
-			return closed(result), nil
-		}
-		query.After = page.Next
-	}
+	return state.All(ctx, docs, group, "")
 }
-
-// listPage is how many items are asked of the store at a time.
-const listPage = 1000
 
 func listGroups(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
@@ -223,7 +206,7 @@ func listAll(ctx context.Context, docs port.Documents, text []byte) (json.RawMes
 		result = appendString(append(result, `{"id":`...), stream)
 		result = append(appendGroups(append(result, `,"groups":`...), groups), '}', ',')
 	}
-	result = strconv.AppendInt(append(closed(result), `,"count":`...), int64(len(streams)), 10)
+	result = strconv.AppendInt(append(state.CloseList(result), `,"count":`...), int64(len(streams)), 10)
 	return append(result, '}'), nil
 }
 
@@ -248,7 +231,7 @@ func send(ctx context.Context, docs port.Documents, text []byte) (json.RawMessag
 		event.Item = readName(f, "id", maxItemID)
 	}
 	event.Type = readEventType(f)
-	event.Data = readValue(f, "data")
+	event.Data = state.ReadValue(f, "data")
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -307,54 +290,11 @@ func readName(f *payload.Fields, field string, longest int) string {
 	return name
 }
 
-func readValue(f *payload.Fields, field string) document.Value {
-	raw := f.Raw(field)
-	if raw == nil {
-		return nil
-	}
-	value, err := document.Parse(raw)
-	f.Fail(field, err)
-	return value
-}
-
-// appendWritten appends what a set or update did.
-func appendWritten(text []byte, r port.Result) []byte {
-	text = appendValue(append(text, `{"old_value":`...), r.Old)
-	text = appendValue(append(text, `,"new_value":`...), r.New)
-	text = strconv.AppendInt(append(text, `,"version":`...), r.Version, 10)
-	if len(r.Faults) > 0 {
-		text = append(text, `,"errors":[`...)
-		for _, fault := range r.Faults {
-			text = strconv.AppendInt(append(text, `{"op_index":`...), int64(fault.OpIndex), 10)
-			text = appendString(append(text, `,"code":`...), fault.Code)
-			text = appendString(append(text, `,"message":`...), fault.Message)
-			text = append(text, '}', ',')
-		}
-		text = closed(text)
-	}
-	return append(text, '}')
-}
-
-func appendValue(text []byte, v document.Value) []byte {
-	if v == nil {
-		return append(text, "null"...)
-	}
-	return append(text, v...)
-}
-
 func appendGroups(text []byte, groups []port.Collection) []byte {
 	text = append(text, '[')
 	for _, c := range groups {
 		_, group, _ := c.Group()
 		text = append(appendString(text, group), ',')
 	}
-	return closed(text)
-}
-
-// closed ends a list: a bracket takes the place of the comma after its last element.
-func closed(text []byte) []byte {
-	if text[len(text)-1] == ',' {
-		text = text[:len(text)-1]
-	}
-	return append(text, ']')
+	return state.CloseList(text)
 }
