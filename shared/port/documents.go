@@ -100,7 +100,7 @@ type Write struct {
 	Value      document.Value // of a Set
 	Ops        []document.Op  // of an Update
 	IfVersion  *int64         // when not nil, the version the document must have; 0: it must not exist
-	NoResult   bool           // the caller needs neither Old nor New nor Faults: an adapter may save the read
+	NoResult   bool           // the caller needs neither Old nor New nor Faults, nor, of several writes, Version: an adapter may save the read
 }
 
 // Result is what a write did.
@@ -127,6 +127,8 @@ func (e *ConflictError) Error() string {
 // Cursor makes a commit happen once. A commit with a cursor applies only if the version stored under Name is below
 // Version, and stores Version there in the same step. A cursor outlives every redelivery of what it guards; the
 // adapter says how it bounds them.
+//
+// A name begins with the id of the function that takes effect, and a slash: a store can tell by it whose cursor it is.
 type Cursor struct {
 	Name    string
 	Version int64

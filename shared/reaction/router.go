@@ -110,7 +110,7 @@ func addressed(f *eddy.Function, record *port.Record) *Delivery {
 		d.ID = port.Digest(f.ID, d.recordID)
 	}
 	d.Lane = "addressed/" + d.ID
-	d.Cursor = port.Cursor{Name: d.Lane, Version: int64(record.Position)}
+	d.Cursor = port.Cursor{Name: f.ID + "/" + d.Lane, Version: int64(record.Position)}
 	return d
 }
 

@@ -28,12 +28,20 @@ type Sink[C comparable] interface {
 	Sync(to C, frames iter.Seq[[]byte])
 }
 
-// LaneOptions are what a Lane needs; all of them are required.
+// LaneOptions are what a Lane needs; all of them are required, but for LastStamp and Knows.
 type LaneOptions[C comparable] struct {
 	Epoch    string // of the positions in the log, see Position
 	Snapshot Snapshot
 	Sink     Sink[C]
 	Now      func() time.Time
+
+	// LastStamp is what Lane.LastStamp said when the life of the group was last put down; the times of frames go on
+	// behind it.
+	LastStamp int64
+
+	// Knows reports whether the connection was told of a change already, by the snapshot of its join. It is for hosts
+	// whose snapshots run ahead of the records they give to the lane, so that the position of a snapshot cannot tell.
+	Knows func(c C, change *port.Change) bool
 }
 
 // Lane is the life of one stream group: it admits joins and leaves, and takes the records of the group to the connections
@@ -68,7 +76,7 @@ type audience[C comparable] map[C]uint64
 func NewLane[C comparable](group port.Collection, options LaneOptions[C]) *Lane[C] {
 	stream, name, _ := group.Group()
 	return &Lane[C]{
-		options: options, collection: group, stream: stream, group: name,
+		options: options, collection: group, stream: stream, group: name, lastStamp: options.LastStamp,
 		connections: map[C][]subscription{},
 		whole:       audience[C]{},
 		items:       map[string]audience[C]{},
@@ -127,6 +135,15 @@ func (l *Lane[C]) refuse(c C, join Join, err error) {
 	l.text = frame.AppendTo(l.text[:0])
 	l.options.Sink.Push(l.text, func(yield func(C) bool) { yield(c) })
 }
+
+// Resume enters a subscription that a Join made in an earlier life of the lane; item is "" for the whole group. The
+// connection is told nothing, and is owed the records above the position.
+func (l *Lane[C]) Resume(c C, subscriptionID, item string, from uint64) {
+	l.subscribe(c, subscription{id: subscriptionID, item: item, from: from})
+}
+
+// LastStamp returns the time of the last frame, in microseconds of the Unix epoch.
+func (l *Lane[C]) LastStamp() int64 { return l.lastStamp }
 
 // Leave ends the subscription with the id, if the connection has it.
 func (l *Lane[C]) Leave(c C, subscriptionID string) {
@@ -224,17 +241,33 @@ func (l *Lane[C]) change(r *port.Record) {
 		frame.Kind, value = KindDelete, r.Change.Old
 	}
 	frame.Data = withID(r.Change.Key, value)
-	l.push(&frame, r.Position)
+	to := l.owed(r.Change.Key, r.Position)
+	if l.options.Knows != nil {
+		to = without(to, func(c C) bool { return l.options.Knows(c, r.Change) })
+	}
+	l.push(&frame, r.Position, to)
+}
+
+// without yields those of which drop says no.
+func without[C comparable](all iter.Seq[C], drop func(C) bool) iter.Seq[C] {
+	return func(yield func(C) bool) {
+		for c := range all {
+			if !drop(c) && !yield(c) {
+				return
+			}
+		}
+	}
 }
 
 func (l *Lane[C]) event(r *port.Record) {
-	l.push(&Frame{Item: r.Event.Item, Kind: KindEvent, Type: r.Event.Type, Data: r.Event.Data}, r.Position)
+	frame := Frame{Item: r.Event.Item, Kind: KindEvent, Type: r.Event.Type, Data: r.Event.Data}
+	l.push(&frame, r.Position, l.owed(frame.Item, r.Position))
 }
 
-func (l *Lane[C]) push(frame *Frame, position uint64) {
+func (l *Lane[C]) push(frame *Frame, position uint64, to iter.Seq[C]) {
 	l.address(frame, position)
 	l.text = frame.AppendTo(l.text[:0])
-	l.options.Sink.Push(l.text, l.owed(frame.Item, position))
+	l.options.Sink.Push(l.text, to)
 	l.release()
 }
 
