@@ -2,6 +2,9 @@ module github.com/eddyhq/eddy
 
 go 1.26.0
 
+// Where npm puts the command line of the CDK, with templates of Go files that are none.
+ignore ./infra/node_modules
+
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/cockroachdb/pebble/v2 v2.1.7

@@ -62,6 +62,11 @@ func (s *suite) do(ctx context.Context, r request) (answer, error) {
 		req.Header[name] = values
 	}
 	req.Host = r.header.Get("Host")
+	if s.Sign != nil && strings.HasPrefix(r.path, "/_eddy/") {
+		if err := s.Sign(req); err != nil {
+			return answer{}, err
+		}
+	}
 	return s.roundTrip(req)
 }
 

@@ -34,6 +34,9 @@ type Target struct {
 	Invoke func(ctx context.Context, functionID string, payload []byte, header http.Header) (
 		status int, body []byte, err error)
 
+	// Sign signs a request to /_eddy/*, where a deployment asks for that; nil: they are sent as they are.
+	Sign func(*http.Request) error
+
 	// Local adds what only one process on a laptop promises: /_eddy/metrics, the rules of local access, CORS for
 	// loopback origins, WebSocket close codes.
 	Local bool

@@ -226,7 +226,11 @@ func (s *suite) head(t *testing.T) {
 }
 
 func (s *suite) segments(t *testing.T) {
-	for _, suffix := range []string{"/slash", "%2F", " space", "?query", "ü", "..", "+plus", "a%b"} {
+	suffixes := []string{"%2F", " space", "ü", "..", "+plus", "a%b"}
+	if s.Local { // API Gateway decodes a path before it looks for the route, and cuts it off at a decoded question mark
+		suffixes = append(suffixes, "/slash", "?query")
+	}
+	for _, suffix := range suffixes {
 		id := unique("todo") + suffix
 		document := `{"id":` + encode(t, id) + `,"title":"odd","completed":false,"created_at":"2026-01-02T03:04:05Z"}`
 		s.must(t, "state::set", `{"scope":"todos","key":`+encode(t, id)+`,"value":`+document+`}`)

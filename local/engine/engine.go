@@ -202,18 +202,14 @@ func (e *Engine) NewID() string {
 func (e *Engine) Call(ctx context.Context, id string, payload document.Value, cause port.Cause) (
 	document.Value, error,
 ) {
-	f, ok := e.app.Function(id)
-	if !ok {
-		return nil, unknown(id)
+	f, err := e.app.Find(id)
+	if err != nil {
+		return nil, err
 	}
 	invocation := e.Invocation("")
 	invocation.Cause = cause
 	result, err := e.invoke(ctx, f, invocation, payload)
 	return document.Value(result), err
-}
-
-func unknown(id string) error {
-	return errs.New(errs.NotFound, "no function %q is registered; GET /_eddy/functions lists them all", id)
 }
 
 // Invocation describes a run that a client asked for.

@@ -19,9 +19,9 @@ func (e *Engine) Invoke(ctx context.Context, id string, payload []byte, requestI
 	if builtin, ok := queue.Lookup(id); ok {
 		return builtin(ctx, e.Store, payload)
 	}
-	f, ok := e.app.Function(id)
-	if !ok {
-		return nil, unknown(id)
+	f, err := e.app.Find(id)
+	if err != nil {
+		return nil, err
 	}
 	return e.invoke(e.stop, f, e.Invocation(requestID), payload)
 }

@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/door"
 )
 
 // cors answers a preflight (and reports true) and marks what the browser may show to the page of an allowed origin. A
@@ -24,12 +24,11 @@ func (g *Gateway) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 		header.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Next-Cursor, Retry-After, *")
 	}
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-		writes := r.Method != http.MethodGet && r.Method != http.MethodHead
-		if !allowed && writes && !isJSON(r.Header.Get("Content-Type")) && !sameHost(origin, r.Host) {
-			writeError(w, errs.New(errs.PermissionDenied, "pages of %s may not write; see eddy.AllowOrigins", origin), requestIDOf(w))
-			return true
+		err := door.ForeignWrite(r.Method, r.Host, r.Header, g.originAllowed)
+		if err != nil {
+			door.WriteError(w, err)
 		}
-		return false
+		return err != nil
 	}
 	if allowed {
 		header.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE")
@@ -45,15 +44,8 @@ func (g *Gateway) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 // originAllowed reports whether pages of the origin may use this gateway: those the app lists, or, when it lists none,
 // those of this machine.
 func (g *Gateway) originAllowed(origin string) bool {
-	if origins := g.engine.App().AllowedOrigins(); len(origins) > 0 {
-		for _, allowed := range origins {
-			if allowed == "*" || strings.EqualFold(allowed, origin) {
-				return true
-			}
-		}
-		return false
-	}
-	return isLoopbackOrigin(origin)
+	app := g.engine.App()
+	return app.AllowsOrigin(origin) || len(app.AllowedOrigins()) == 0 && isLoopbackOrigin(origin)
 }
 
 func isLoopbackOrigin(origin string) bool {

@@ -20,16 +20,13 @@ import (
 
 	"github.com/eddyhq/eddy/local/engine"
 	"github.com/eddyhq/eddy/local/live"
+	"github.com/eddyhq/eddy/shared/door"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/port"
 )
 
-// Version is what /_eddy/health reports.
-const Version = "0.1.0"
-
-// The limits of a request. Its body may have MaxBody bytes.
+// The limits of a request. Its body may have door.MaxBody bytes.
 const (
-	MaxBody       = 1 << 20
 	maxHeader     = 64 << 10
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 30 * time.Second
@@ -45,15 +42,15 @@ type Gateway struct {
 	hub     *live.Hub
 	metrics *metrics
 
-	mux     *http.ServeMux
-	http    *door
-	stream  *door         // nil when there is none
+	door    *door.Door
+	http    *listener
+	stream  *listener     // nil when there is none
 	failed  chan struct{} // closed when a door closed by itself
 	failing sync.Once
 }
 
-// door is a listener with its server.
-type door struct {
+// listener is a door with its server.
+type listener struct {
 	net.Listener
 	server *http.Server
 }
@@ -96,7 +93,9 @@ func Open(app *eddy.App, config Config) (*Gateway, error) {
 	}
 	g.engine = e
 	g.metrics = newMetrics(g)
-	g.mux = g.routes()
+	g.door = door.New(door.Options{App: app, Engine: e, Admit: g.admit, Serve: g.userRoute})
+	g.adminRoutes()
+	g.streamRoutes(g.door.Handle)
 	return g, nil
 }
 
@@ -119,19 +118,19 @@ func newLogger(config Config) *slog.Logger {
 }
 
 func (g *Gateway) listen() error {
-	listener, err := net.Listen("tcp", g.config.HTTP)
+	l, err := net.Listen("tcp", g.config.HTTP)
 	if err != nil {
 		return explain("http", g.config.HTTP, err)
 	}
-	g.http = &door{Listener: listener}
+	g.http = &listener{Listener: l}
 	if g.config.Stream == "" {
 		return nil
 	}
-	listener, err = net.Listen("tcp", g.config.Stream)
+	l, err = net.Listen("tcp", g.config.Stream)
 	if err != nil {
 		return explain("stream", g.config.Stream, err)
 	}
-	g.stream = &door{Listener: listener}
+	g.stream = &listener{Listener: l}
 	return nil
 }
 
@@ -144,7 +143,7 @@ func explain(name, address string, err error) error {
 	return fmt.Errorf("-%s %s: %w", name, address, err)
 }
 
-func (g *Gateway) serve(d *door, handler http.Handler) {
+func (g *Gateway) serve(d *listener, handler http.Handler) {
 	d.server = &http.Server{
 		Handler:           handler,
 		MaxHeaderBytes:    maxHeader,
@@ -168,7 +167,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 	var errs []error
 	running, cancel := reserve(ctx, socketTime)
 	defer cancel()
-	for _, d := range []*door{g.http, g.stream} {
+	for _, d := range []*listener{g.http, g.stream} {
 		if d == nil {
 			continue
 		}
@@ -215,11 +214,11 @@ func (g *Gateway) StreamURL() string {
 func (g *Gateway) Engine() *engine.Engine { return g.engine }
 
 // recoverPanic keeps the process alive when a request panics outside of a function, where it was not caught already.
-func (g *Gateway) recoverPanic(w http.ResponseWriter, requestID string) {
+func (g *Gateway) recoverPanic(w http.ResponseWriter) {
 	p := recover()
 	if p == nil {
 		return
 	}
-	g.logger.Error("a request panicked", "request_id", requestID, "panic", p, "stack", string(debug.Stack()))
-	writeError(w, fmt.Errorf("panic: %v", p), requestID)
+	g.logger.Error("a request panicked", "request_id", door.RequestIDOf(w), "panic", p, "stack", string(debug.Stack()))
+	door.WriteError(w, fmt.Errorf("panic: %v", p))
 }

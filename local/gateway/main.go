@@ -59,7 +59,7 @@ func run(app *eddy.App, args []string, getenv func(string) string, stdout, stder
 
 // greet prints where the gateway listens and what to try.
 func (g *Gateway) greet(w io.Writer) {
-	fmt.Fprintf(w, "Eddy %s is serving.\n  HTTP       %s\n  WebSocket  %s\n", Version, g.URL(), g.WebSocketURL())
+	fmt.Fprintf(w, "Eddy %s is serving.\n  HTTP       %s\n  WebSocket  %s\n", eddy.Version, g.URL(), g.WebSocketURL())
 	if g.stream != nil {
 		fmt.Fprintf(w, "             %s\n", g.StreamURL())
 	}

@@ -66,6 +66,12 @@ const (
 	Connections = "connection/" // connection/<id>: what a WebSocket has joined
 )
 
+// The route keys of the HTTP API that lead to the edge, beside API Gateway's own $default.
+const (
+	RouteAdmin  = "ANY /_eddy/{proxy+}" // authorised by IAM
+	RouteHealth = "GET /_eddy/health"
+)
+
 // The route keys of the WebSocket API.
 const (
 	RouteConnect    = "$connect"

@@ -53,6 +53,9 @@ import (
 	"strings"
 )
 
+// Version is that of Eddy, as /_eddy/health reports it.
+const Version = "0.1.0"
+
 // App is the registry of an application: every function, with what triggers it, what it touches and its options.
 // A host reads it without running a function. Register everything before the first use; then it is safe to share.
 type App struct {
@@ -99,6 +102,13 @@ func (o originsOption) applyToApp(app *App) {
 // AllowedOrigins returns what AllowOrigins was given; nil when it was not used.
 func (a *App) AllowedOrigins() []string { return slices.Clone(a.origins) }
 
+// AllowsOrigin reports whether AllowOrigins named the origin, or all of them.
+func (a *App) AllowsOrigin(origin string) bool {
+	return slices.ContainsFunc(a.origins, func(allowed string) bool {
+		return allowed == "*" || strings.EqualFold(allowed, origin)
+	})
+}
+
 // Functions returns the functions in the order of their ids.
 func (a *App) Functions() []*Function {
 	return slices.SortedFunc(maps.Values(a.functions), func(x, y *Function) int { return strings.Compare(x.ID, y.ID) })
@@ -108,6 +118,15 @@ func (a *App) Functions() []*Function {
 func (a *App) Function(id string) (*Function, bool) {
 	f, ok := a.functions[id]
 	return f, ok
+}
+
+// Find returns the function with the id; not_found when there is none.
+func (a *App) Find(id string) (*Function, error) {
+	f, ok := a.functions[id]
+	if !ok {
+		return nil, NotFound("no function %q is registered; GET /_eddy/functions lists them all", id)
+	}
+	return f, nil
 }
 
 // Routes returns the routes of all functions, in the order of their functions' ids.

@@ -86,6 +86,9 @@ func (s *Store) stageCommit(g *group, commit *port.Commit) ([]port.Result, error
 		effects = append(effects, e)
 	}
 	s.effects = effects
+	if err := checkSize(effects); err != nil {
+		return nil, err
+	}
 	results := make([]port.Result, len(commit.Writes))
 	for i := range commit.Writes {
 		results[i] = s.stageWrite(g, &commit.Writes[i], &effects[i], commit.Cause)
@@ -98,6 +101,27 @@ func (s *Store) stageCommit(g *group, commit *port.Commit) ([]port.Result, error
 		s.stageLetter(g, &commit.Failed[i])
 	}
 	return results, nil
+}
+
+// checkSize refuses a commit that leaves more than one may. A value counts less than twice the length of its text, so most
+// commits need not be counted.
+func checkSize(effects []effect) error {
+	length, size := 0, 0
+	for i := range effects {
+		length += len(effects[i].new)
+	}
+	if length <= port.MaxCommit/2 {
+		return nil
+	}
+	for i := range effects {
+		if effects[i].changed {
+			size += effects[i].new.Size()
+		}
+	}
+	if size > port.MaxCommit {
+		return errs.New(errs.TooLarge, "the commit leaves %d bytes, more than the %d it may: divide it", size, port.MaxCommit)
+	}
+	return nil
 }
 
 // evaluate returns what a write would do, or why it cannot.

@@ -45,6 +45,10 @@ func (c Collection) Group() (stream, group string, ok bool) {
 	return unescape(stream), unescape(group), ok
 }
 
+// Segment returns a name as it stands in a Collection: one segment, from which no other segment can be reached. Adapters
+// make the keys of what they keep beside documents of it.
+func Segment(name string) string { return escape(name) }
+
 const hexDigits = "0123456789ABCDEF"
 
 // escape makes a name safe as one segment: '/', '%' and control bytes become %XX.

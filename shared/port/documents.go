@@ -37,7 +37,8 @@ type Documents interface {
 	//
 	//   - *ConflictError when a write's condition does not hold,
 	//   - ErrStale when a cursor is at or above the version of the commit,
-	//   - a too_large error when an update would make a document too large,
+	//   - a too_large error when an update would make a document too large, or when what it leaves has more than MaxCommit
+	//     bytes in all,
 	//   - unavailable when the store cannot take it now, or cannot tell whether it took it.
 	//
 	// A commit names each document at most once.
@@ -70,6 +71,10 @@ type Page struct {
 	More      bool
 	Next      string
 }
+
+// MaxCommit is how many bytes the values that one commit leaves may have together, as document.Value.Size counts them: what
+// fits into a transaction of DynamoDB beside keys and metadata.
+const MaxCommit = 3_800_000
 
 // Commit is what is done all or not at all.
 type Commit struct {

@@ -6,6 +6,10 @@
 // A host brings the deliveries of one lane to the Runner one after the other, in the order of their records, again and
 // again until the Runner is done with each. That is all a host has to promise: a delivery made twice finds its cursor
 // taken and leaves nothing behind; a run that fails half-way has committed nothing.
+//
+// A host that has deliveries of several lanes at hand can bring them together: their handlers run side by side, and what
+// they did becomes as few commits as it fits into. Where a commit costs a journey, this is what bounds how fast a counter
+// that many documents add to can go.
 package reaction
 
 import (
@@ -59,21 +63,11 @@ func NewRunner(host Host, logger *slog.Logger) *Runner { return &Runner{host: ho
 func (r *Runner) Deliver(ctx context.Context, d *Delivery, past port.Attempts) (
 	attempts port.Attempts, wait time.Duration, done bool,
 ) {
-	err := r.attempt(ctx, d, past.Count+1)
-	var failure *handlerError
-	switch {
-	case err == nil:
-		return past, 0, true
-	case ctx.Err() != nil:
-		return past, 0, false
-	case errors.As(err, &failure):
-		return r.failed(ctx, d, past, failure)
+	effect, err := r.run(ctx, d, past.Count+1)
+	if err == nil {
+		err = r.commit(ctx, effect)
 	}
-	if conflict := (*port.ConflictError)(nil); !errors.As(err, &conflict) {
-		r.log(d).ErrorContext(ctx, "a delivery could not be committed and will be tried again", "error", err)
-		return past, backoff(past.Count + 3), false
-	}
-	return past, rand.N(20 * time.Millisecond), false
+	return r.judge(ctx, d, past, err)
 }
 
 // handlerError is a failure of the function itself, as opposed to the store under it.
@@ -81,14 +75,14 @@ type handlerError struct{ error }
 
 func (e *handlerError) Unwrap() error { return e.error }
 
-// attempt runs the handler once and commits what it did.
-func (r *Runner) attempt(ctx context.Context, d *Delivery, number int) error {
+// run runs the handler once and returns the commit that is its effect. Its errors are the function's.
+func (r *Runner) run(ctx context.Context, d *Delivery, number int) (port.Commit, error) {
 	cause := d.Record.Cause
 	if d.poison != nil {
-		return &handlerError{eddy.NoRetry(d.poison)}
+		return port.Commit{}, &handlerError{eddy.NoRetry(d.poison)}
 	}
 	if cause.Depth() > MaxDepth {
-		return &handlerError{eddy.NoRetry(errs.New(errs.ConditionNotMet,
+		return port.Commit{}, &handlerError{eddy.NoRetry(errs.New(errs.ConditionNotMet,
 			"loop guard: %d functions deep, begun by %s: %s -> %s; let the chain end, or narrow the trigger with When",
 			cause.Depth(), cause.Root, strings.Join(cause.Chain, " -> "), d.Function.ID))}
 	}
@@ -102,14 +96,18 @@ func (r *Runner) attempt(ctx context.Context, d *Delivery, number int) error {
 		Attempt:    number,
 	}
 	err := r.host.Run(ctx, d.Function, func(ctx context.Context) error { return invoke(ctx, d, invocation) })
+	effect := transaction.End()
 	if err != nil {
-		transaction.End()
-		return &handlerError{err}
+		return port.Commit{}, &handlerError{err}
 	}
-	commit := transaction.End()
-	commit.Cause = next
-	commit.Cursors = []port.Cursor{d.Cursor}
-	_, err = r.host.Commit(ctx, commit)
+	effect.Cause = next
+	effect.Cursors = []port.Cursor{d.Cursor}
+	return effect, nil
+}
+
+// commit makes the effect of one delivery happen, unless it has already.
+func (r *Runner) commit(ctx context.Context, effect port.Commit) error {
+	_, err := r.host.Commit(ctx, effect)
 	switch {
 	case errors.Is(err, port.ErrStale):
 		return nil
@@ -117,6 +115,31 @@ func (r *Runner) attempt(ctx context.Context, d *Delivery, number int) error {
 		return &handlerError{err}
 	}
 	return err
+}
+
+// judge says what an attempt that ended with err comes to.
+func (r *Runner) judge(ctx context.Context, d *Delivery, past port.Attempts, err error) (
+	attempts port.Attempts, wait time.Duration, done bool,
+) {
+	var failure *handlerError
+	switch {
+	case err == nil:
+		return past, 0, true
+	case ctx.Err() != nil:
+		return past, 0, false
+	case errors.As(err, &failure):
+		return r.failed(ctx, d, past, failure)
+	case lostRace(err):
+		return past, rand.N(20 * time.Millisecond), false
+	}
+	r.log(d).ErrorContext(ctx, "a delivery could not be committed and will be tried again", "error", err)
+	return past, backoff(past.Count + 3), false
+}
+
+// lostRace reports whether a condition of a commit does not hold any more.
+func lostRace(err error) bool {
+	conflict := (*port.ConflictError)(nil)
+	return errors.As(err, &conflict)
 }
 
 // refused reports whether the store says that a commit can never be taken as it is.
@@ -140,10 +163,9 @@ func invoke(ctx context.Context, d *Delivery, invocation eddy.Invocation) error 
 func (r *Runner) failed(ctx context.Context, d *Delivery, past port.Attempts, failure *handlerError) (
 	attempts port.Attempts, wait time.Duration, done bool,
 ) {
-	now := r.host.Now()
 	attempts = port.Attempts{Version: d.Cursor.Version, Count: past.Count + 1, First: past.First}
 	if past.Count == 0 {
-		attempts.First = now
+		attempts.First = r.host.Now()
 	}
 	log := r.log(d).With("attempt", attempts.Count, "error", failure.error)
 	if attempts.Count < d.Function.MaxAttempts && !eddy.IsNoRetry(failure.error) {
@@ -155,8 +177,7 @@ func (r *Runner) failed(ctx context.Context, d *Delivery, past port.Attempts, fa
 		log.WarnContext(ctx, "an attempt failed and will be repeated", "wait", wait)
 		return attempts, wait, false
 	}
-	err := r.bury(ctx, d, attempts, failure.error, now)
-	if err != nil {
+	if err := r.Bury(ctx, d, attempts, failure.error); err != nil {
 		log.ErrorContext(ctx, "a dead letter could not be stored and will be tried again", "store_error", err)
 		return past, backoff(past.Count + 3), false
 	}
@@ -164,8 +185,19 @@ func (r *Runner) failed(ctx context.Context, d *Delivery, past port.Attempts, fa
 	return attempts, 0, true
 }
 
-// bury keeps the delivery as a dead letter, in one step with its cursor: the lane goes on, and a redelivery is stale.
-func (r *Runner) bury(ctx context.Context, d *Delivery, attempts port.Attempts, reason error, now time.Time) error {
+// Bury keeps the delivery as a dead letter, with the attempts at it and the reason: the lane goes on, and a redelivery is
+// stale. One that has taken effect is done with already.
+func (r *Runner) Bury(ctx context.Context, d *Delivery, attempts port.Attempts, reason error) error {
+	_, err := r.host.Commit(ctx, d.Burial(attempts, reason, r.host.Now()))
+	if errors.Is(err, port.ErrStale) {
+		return nil
+	}
+	return err
+}
+
+// Burial returns the commit that keeps the delivery as a dead letter, in one step with its cursor. It fails with
+// port.ErrStale when the delivery has taken effect.
+func (d *Delivery) Burial(attempts port.Attempts, reason error, now time.Time) port.Commit {
 	letter := port.DeadLetter{
 		ID:       d.ID,
 		Function: d.Function.ID,
@@ -176,11 +208,10 @@ func (r *Runner) bury(ctx context.Context, d *Delivery, attempts port.Attempts, 
 		First:    attempts.First,
 		Last:     now,
 	}
-	_, err := r.host.Commit(ctx, port.Commit{Cursors: []port.Cursor{d.Cursor}, Failed: []port.DeadLetter{letter}})
-	if errors.Is(err, port.ErrStale) {
-		return nil
+	if attempts.Count == 0 {
+		letter.First = now
 	}
-	return err
+	return port.Commit{Cursors: []port.Cursor{d.Cursor}, Failed: []port.DeadLetter{letter}}
 }
 
 func (r *Runner) log(d *Delivery) *slog.Logger {

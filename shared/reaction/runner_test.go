@@ -62,7 +62,7 @@ type bench struct {
 func newBench(t *testing.T, react func(ctx context.Context, c eddy.Change[counter]) error, opts ...eddy.Option) *bench {
 	t.Helper()
 	app := eddy.New()
-	eddy.React(app, "test::react", react, source.Changes(), append(opts, eddy.Uses(source, sink))...)
+	eddy.React(app, "test::react", react, source.Changes(), append(opts, eddy.Uses(source, sink, live))...)
 	if err := app.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -86,12 +86,12 @@ func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMess
 
 func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	fields := payload.Read(text)
-	scope, key := fields.Name("scope", MaxScope), fields.Name("key", MaxKey)
+	scope, key := readScope(fields), fields.Name("key", MaxKey)
 	withVersion := fields.Flag("with_version")
 	if err := fields.Err(); err != nil {
 		return nil, err
 	}
-	doc, err := docs.Get(ctx, port.Scope(scope), key)
+	doc, err := docs.Get(ctx, scope, key)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func listGroups(ctx context.Context, docs port.Documents, text []byte) (json.Raw
 func readWrite(op port.Op, fields *payload.Fields) port.Write {
 	return port.Write{
 		Op:         op,
-		Collection: port.Scope(fields.Name("scope", MaxScope)),
+		Collection: readScope(fields),
 		Key:        fields.Name("key", MaxKey),
 		IfVersion:  fields.Integer("if_version", 0, math.MaxInt64),
 	}

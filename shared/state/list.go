@@ -18,7 +18,7 @@ const (
 
 func list(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	fields := payload.Read(text)
-	scope := port.Scope(fields.Name("scope", MaxScope))
+	scope := readScope(fields)
 	prefix := fields.OptionalText("prefix")
 	paged := fields.Has("limit") || fields.Has("cursor")
 	limit := fields.Integer("limit", 1, MaxLimit)

@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/payload"
+	"github.com/eddyhq/eddy/shared/port"
 )
 
 // The longest names, in bytes of UTF-8.
@@ -13,9 +15,33 @@ const (
 	MaxKey   = 512
 )
 
-// ValidScope returns nil when name can name a scope: valid UTF-8 of 1 to MaxScope bytes. Otherwise it returns an
-// invalid_argument about the field scope.
-func ValidScope(name string) error { return ValidName("scope", name, MaxScope) }
+// maxCollection is how many bytes the port.Collection of a scope may have, in which '/', '%' and control bytes count
+// three: what keys of DynamoDB hold.
+const maxCollection = len(port.StateSpace) + MaxScope
+
+// ValidScope returns nil when name can name a scope: valid UTF-8 of 1 to MaxScope bytes, in which '/', '%' and
+// control bytes count three. Otherwise it returns an invalid_argument about the field scope.
+func ValidScope(name string) error {
+	if err := ValidName("scope", name, MaxScope); err != nil {
+		return err
+	}
+	if len(port.Scope(name)) > maxCollection {
+		return errs.Invalid(errs.Detail{Field: "scope", Problem: tooLongEscaped})
+	}
+	return nil
+}
+
+const tooLongEscaped = "must have at most 1024 bytes, of which '/', '%' and control characters count three"
+
+// readScope reads the field that names the scope.
+func readScope(fields *payload.Fields) port.Collection {
+	name := fields.Name("scope", MaxScope)
+	scope := port.Scope(name)
+	if len(name) <= MaxScope && len(scope) > maxCollection {
+		fields.Fault("scope", tooLongEscaped)
+	}
+	return scope
+}
 
 // ValidKey returns nil when name can be the key of a document: valid UTF-8 of 1 to MaxKey bytes. Otherwise it returns
 // an invalid_argument about the field key.

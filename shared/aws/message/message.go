@@ -17,10 +17,29 @@ import (
 // Message is the body of a message in a queue: of a function, the records to deliver to it; of the lanes, what happens in
 // one live group. Those of one Lane are handled one after the other, and so are the records within one.
 type Message struct {
-	Lane    string   `json:"lane"` // of the lanes: the text of the group's collection
-	Records []Record `json:"records,omitempty"`
-	Socket  *Socket  `json:"socket,omitempty"`
-	Blob    string   `json:"blob,omitempty"` // when not "": the key of the blob that holds the message
+	Function string   `json:"function,omitempty"` // the function or role it is for: a queue of all of them has to tell
+	Lane     string   `json:"lane"`               // of the lanes: the text of the group's collection
+	Records  []Record `json:"records,omitempty"`
+	Socket   *Socket  `json:"socket,omitempty"`
+	Blob     string   `json:"blob,omitempty"` // when not "": the key of the blob that holds the message
+}
+
+// Pack returns the text of a message without records, once it has those, which were encoded one by one: a record that
+// goes to several queues is encoded once.
+func Pack(m Message, records [][]byte) ([]byte, error) {
+	text, err := encode(m)
+	if err != nil || len(records) == 0 {
+		return text, err
+	}
+	size := len(text) + len(`,"records":[]`)
+	for _, record := range records {
+		size += len(record) + 1
+	}
+	packed := make([]byte, 0, size)
+	packed = append(packed, bytes.TrimSuffix(text, []byte("}"))...)
+	packed = append(packed, `,"records":[`...)
+	packed = append(packed, bytes.Join(records, []byte(","))...)
+	return append(packed, "]}"...), nil
 }
 
 // Socket is what a connection asks of a live group.

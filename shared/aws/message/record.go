@@ -12,6 +12,10 @@ import (
 type Record struct {
 	ID string
 	port.Record
+
+	// Blob, when not "", is the key of the blob that holds the record, of which only the ID is known here. It is what the
+	// stream tells of a record that was too large for its row, and does not travel further.
+	Blob string
 }
 
 // recordText is a Record on the wire. One of Change, Event and Call is set.

@@ -213,13 +213,13 @@ func recordCases() []testCase {
 			second := f.commit(port.Commit{Writes: []port.Write{set(todos, "k", `2`)}, Cause: cause})[0]
 			third := f.delete(todos, "k")
 			one, two := document.Value(`1`), document.Value(`2`)
-			f.same("records", f.records(), []port.Record{
-				{Change: &port.Change{Collection: todos, Key: "k", New: one, Version: first.Version}},
-				{Cause: cause, Change: &port.Change{
+			f.wantRecords(
+				port.Record{Change: &port.Change{Collection: todos, Key: "k", New: one, Version: first.Version}},
+				port.Record{Cause: cause, Change: &port.Change{
 					Collection: todos, Key: "k", Old: one, New: two, Version: second.Version,
 				}},
-				{Change: &port.Change{Collection: todos, Key: "k", Old: two, Version: third.Version}},
-			})
+				port.Record{Change: &port.Change{Collection: todos, Key: "k", Old: two, Version: third.Version}},
+			)
 		}},
 		{"a write without result is recorded with old and new", func(f *fixture) {
 			f.set(todos, "k", `1`)
@@ -250,16 +250,16 @@ func recordCases() []testCase {
 				Calls:  []port.Call{call},
 				Cause:  cause,
 			})
-			f.same("records", f.records(), []port.Record{
-				{Cause: cause, Change: &port.Change{
+			f.wantRecords(
+				port.Record{Cause: cause, Change: &port.Change{
 					Collection: todos, Key: "a", New: document.Value(`1`), Version: r[0].Version,
 				}},
-				{Cause: cause, Change: &port.Change{
+				port.Record{Cause: cause, Change: &port.Change{
 					Collection: todos, Key: "b", New: document.Value(`2`), Version: r[1].Version,
 				}},
-				{Cause: cause, Event: &event},
-				{Cause: cause, Target: "a::b", Call: &call},
-			})
+				port.Record{Cause: cause, Event: &event},
+				port.Record{Cause: cause, Target: "a::b", Call: &call},
+			)
 		}},
 		{"a stale commit records nothing", func(f *fixture) {
 			commit := port.Commit{

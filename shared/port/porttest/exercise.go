@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,6 +28,10 @@ type Target struct {
 	// Records returns the records that have been kept so far, in the order of the log. Nil where an adapter cannot tell:
 	// then what it keeps is not tested.
 	Records func(ctx context.Context) ([]port.Record, error)
+
+	// PerItem says that the log keeps the order of the changes of one document, and no other: neither that of the changes
+	// of several documents, nor that of a change and an event or a call.
+	PerItem bool
 }
 
 // Exercise runs the suite. Each case calls open for an empty target of its own, in parallel with the others; what open
@@ -211,6 +216,33 @@ func (f *fixture) records() []port.Record {
 		last, records[i].Position = records[i].Position, 0
 	}
 	return records
+}
+
+// wantRecords fails the case unless want has been kept: in this order, or where the adapter promises less, in this order
+// for each document.
+func (f *fixture) wantRecords(want ...port.Record) {
+	f.Helper()
+	got := f.records()
+	if f.PerItem {
+		slices.SortStableFunc(got, byItem)
+		slices.SortStableFunc(want, byItem)
+	}
+	f.same("records", got, want)
+}
+
+// byItem orders records by what they are about.
+func byItem(a, b port.Record) int {
+	about := func(r *port.Record) string {
+		switch {
+		case r.Change != nil:
+			return "change " + string(r.Change.Collection) + " " + r.Change.Key
+		case r.Event != nil:
+			return "event " + string(r.Event.Group)
+		default:
+			return "call " + r.Call.ID
+		}
+	}
+	return strings.Compare(about(&a), about(&b))
 }
 
 func set(c port.Collection, key, text string) port.Write {

@@ -1,0 +1,39 @@
+package stack
+
+import (
+	"github.com/eddyhq/eddy/shared/eddy"
+)
+
+// Filters is what the mapping of the documents' stream lets through.
+func Filters(app *eddy.App) []string { return filters(app) }
+
+// FunctionPolicy is the IAM policy of a function, where ARNs are short.
+func FunctionPolicy(f *eddy.Function) []map[string]any {
+	return functionPolicy(f, resources{
+		documents: "documents", system: "system", queue: "queue",
+		lambda: func(id string) string { return "lambda " + id },
+	})
+}
+
+// Planned is a nested stack as it is planned.
+type Planned struct {
+	Name      string
+	Functions []string
+}
+
+// Plan divides the functions of an app into nested stacks, and tells what to warn of.
+func Plan(app *eddy.App, props Props) (planned []Planned, warned []string, err error) {
+	props = props.withDefaults()
+	groups, err := plan(app, props)
+	for _, g := range groups {
+		p := Planned{Name: g.name}
+		for _, f := range g.functions {
+			p.Functions = append(p.Functions, f.ID)
+		}
+		planned = append(planned, p)
+	}
+	for _, w := range warnings(groups, props) {
+		warned = append(warned, w.text)
+	}
+	return planned, warned, err
+}

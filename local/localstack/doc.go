@@ -1,0 +1,20 @@
+// Package localstack holds the deployed shape to the promises of one process on a laptop: it deploys the stack as a user
+// does, with the CDK's own commands, to an endpoint that speaks AWS, and runs local/conformance against its URLs.
+//
+// It contains tests only, and scripts that start something to deploy to:
+//
+//	make test-aws          ministack.sh: a server from PyPI that runs the Lambdas as plain processes
+//	make test-localstack   localstack.sh and compose.yaml: LocalStack, in Docker
+//	make test-deployed     EDDY_AWS_ENDPOINT: the URL of any such server, or "aws" for the account of your credentials
+//
+// What is deployed is what a user gets: the template that infra draws, and the one binary of functions/bootstrap. Two
+// things stand between the deployment and a server on this machine, and neither on AWS:
+//
+//	executor_test.go      the Lambda service's half of the Runtime API: it keeps the deployed binary's processes warm
+//	                      where ministack would take a tenth of a second for each call, and makes up for what ministack
+//	                      drops of an answer
+//	connections_test.go   what lies before @connections: API Gateway's limits on what is pushed, which no server here has
+//
+// The flow of a run: build the binary, synthesise once, cdk bootstrap, cdk deploy, the suite, the cases that only a
+// deployment has, cdk deploy and cdk diff again, cdk destroy.
+package localstack

@@ -1,0 +1,171 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/google/uuid"
+
+	"github.com/eddyhq/eddy/shared/aws/dynamo"
+	"github.com/eddyhq/eddy/shared/aws/message"
+	"github.com/eddyhq/eddy/shared/deployed"
+	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/queue"
+)
+
+// maxAnswer is how many bytes a Lambda that is waited for can answer with.
+const maxAnswer = 6 << 20
+
+// engine is the eddy.Engine and the reaction.Host of a Lambda, and the door.Engine of the edge.
+type engine struct {
+	*dynamo.Store
+
+	app     *eddy.App
+	lambdas *lambda.Client
+	stack   string
+	logger  *slog.Logger
+}
+
+// Now implements eddy.Engine.
+func (e *engine) Now() time.Time { return time.Now() }
+
+// NewID returns a UUID of version 7.
+func (e *engine) NewID() string { return newID() }
+
+func newID() string {
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic(fmt.Sprintf("no randomness: %v", err)) // the operating system's source does not fail
+	}
+	return id.String()
+}
+
+// invocation describes a run that somebody waits for.
+func (e *engine) invocation(requestID string, cause port.Cause) eddy.Invocation {
+	return eddy.Invocation{Engine: e, Logger: e.logger, RequestID: requestID, Cause: cause}
+}
+
+// Run implements reaction.Host. Concurrency is Lambda's business. Work that outlasts its timeout is left behind with its
+// context ended; what it would still commit is refused.
+func (e *engine) Run(ctx context.Context, f *eddy.Function, work func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- work(ctx)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	default:
+		return errs.New(errs.From(ctx.Err()).Code, "%s did not end within %s", f.ID, f.Timeout)
+	}
+}
+
+// Call implements eddy.Engine: the function runs in its own Lambda.
+func (e *engine) Call(ctx context.Context, id string, payload document.Value, cause port.Cause) (document.Value, error) {
+	call := message.Call{Payload: json.RawMessage(payload), Root: cause.Root, Chain: cause.Chain}
+	result, err := e.call(ctx, id, &call)
+	return document.Value(result), err
+}
+
+// Invoke implements door.Engine. Engine functions run here, the others in their Lambdas.
+func (e *engine) Invoke(ctx context.Context, id string, payload []byte, requestID string) (json.RawMessage, error) {
+	if builtin, ok := eddy.EngineFunction(id); ok {
+		return builtin(ctx, e.Store, payload)
+	}
+	if builtin, ok := queue.Lookup(id); ok {
+		return builtin(ctx, e.Store, payload)
+	}
+	if _, err := e.app.Find(id); err != nil {
+		return nil, err
+	}
+	if !json.Valid(payload) {
+		return nil, errs.New(errs.InvalidArgument, "the payload must be valid JSON")
+	}
+	return e.call(ctx, id, &message.Call{Payload: payload, RequestID: requestID})
+}
+
+// Void implements door.Engine. An engine function has taken effect when it returns.
+func (e *engine) Void(ctx context.Context, id string, payload []byte) (deliveryID string, err error) {
+	if _, ok := e.app.Function(id); !ok {
+		_, err := e.Invoke(ctx, id, payload, "")
+		return e.NewID(), err
+	}
+	value, err := document.Parse(payload)
+	if err != nil {
+		return "", err
+	}
+	call := port.Call{ID: e.NewID(), Function: id, Payload: value}
+	if _, err := e.Commit(ctx, port.Commit{Calls: []port.Call{call}}); err != nil {
+		return "", err
+	}
+	return call.ID, nil
+}
+
+// call runs a function in its Lambda and waits for what it returns.
+func (e *engine) call(ctx context.Context, id string, call *message.Call) (json.RawMessage, error) {
+	payload, err := message.Encode(message.Invocation{Call: call})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := e.invokeLambda(ctx, id, payload)
+	if err != nil {
+		return nil, err
+	}
+	var reply message.Reply
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return nil, fmt.Errorf("read the reply of %s: %w", id, err)
+	}
+	return reply.Open()
+}
+
+// invokeLambda sends an event to the Lambda of a function and returns what it answers.
+func (e *engine) invokeLambda(ctx context.Context, id string, event []byte) ([]byte, error) {
+	out, err := e.lambdas.Invoke(ctx, &lambda.InvokeInput{
+		FunctionName: aws.String(deployed.LambdaName(e.stack, id)), Payload: event,
+	})
+	var throttled *types.TooManyRequestsException
+	switch {
+	case errors.As(err, &throttled):
+		return nil, errs.New(errs.Unavailable, "too many Lambdas are running: try again: %w", err)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, fmt.Errorf("invoke the Lambda of %s: %w", id, err)
+	case out.FunctionError != nil:
+		return nil, crash(id, out.Payload)
+	}
+	return out.Payload, nil
+}
+
+// crash returns the error for a Lambda that ended without an answer.
+func crash(id string, payload []byte) error {
+	var told struct {
+		Type    string `json:"errorType"`
+		Message string `json:"errorMessage"`
+	}
+	if err := json.Unmarshal(payload, &told); err != nil {
+		return fmt.Errorf("the Lambda of %s failed: %s", id, payload)
+	}
+	if told.Type == "Sandbox.Timedout" || strings.Contains(told.Message, "Task timed out") {
+		return errs.New(errs.Timeout, "%s did not end in its time", id)
+	}
+	return fmt.Errorf("the Lambda of %s failed: %s: %s", id, told.Type, told.Message)
+}

@@ -1,0 +1,111 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/eddyhq/eddy/shared/aws/dynamo"
+	"github.com/eddyhq/eddy/shared/aws/fifo"
+	"github.com/eddyhq/eddy/shared/aws/sockets"
+	"github.com/eddyhq/eddy/shared/deployed"
+	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/reaction"
+)
+
+// wiring makes the parts of a Lambda of its environment.
+type wiring struct {
+	*engine
+	config   aws.Config
+	queues   string // what a queue's URL is before its name
+	endpoint string // of @connections
+}
+
+func newWiring(app *eddy.App, getenv func(string) string, logger *slog.Logger) (*wiring, error) {
+	var missing []string
+	env := func(name string) string {
+		value := getenv(name)
+		if value == "" {
+			missing = append(missing, name)
+		}
+		return value
+	}
+	w := &wiring{engine: &engine{app: app, stack: env(deployed.EnvStack), logger: logger}, queues: env(deployed.EnvQueues)}
+	tables := dynamo.Options{
+		Documents: env(deployed.EnvDocuments), System: env(deployed.EnvSystem), Owner: getenv(deployed.EnvFunction),
+		NewID: newID, Logger: logger,
+	}
+	if tables.Owner == deployed.RoleLanes {
+		w.endpoint = env(deployed.EnvSockets)
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the environment lacks %s, which the stack sets: deploy it again", strings.Join(missing, ", "))
+	}
+	var err error
+	if w.config, err = config.LoadDefaultConfig(context.Background()); err != nil {
+		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	w.Store = dynamo.New(dynamo.NewClient(w.config), tables)
+	w.lambdas = lambda.NewFromConfig(w.config, func(o *lambda.Options) { o.Retryer = onlyThrottled() })
+	return w, nil
+}
+
+// onlyThrottled sends again what surely did not run.
+func onlyThrottled() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.Retryables = []retry.IsErrorRetryable{retry.RetryableErrorCode{
+			Codes: map[string]struct{}{"TooManyRequestsException": {}},
+		}}
+	})
+}
+
+func (w *wiring) queueURL(id string) string { return w.queues + deployed.QueueName(w.stack, id) }
+
+func (w *wiring) sqs() *sqs.Client { return sqs.NewFromConfig(w.config) }
+
+func (w *wiring) newFunction(f *eddy.Function) handler {
+	receiver := fifo.NewReceiver(f, fifo.ReceiverOptions{
+		App: w.app, Runner: reaction.NewRunner(w.engine, w.logger), Ledger: w.engine, Client: w.sqs(),
+		QueueURL: w.queueURL(f.ID), GetBlob: w.GetBlob, Bury: w.bury, Logger: w.logger,
+	})
+	return newFunction(w.engine, f, receiver)
+}
+
+func (w *wiring) newRouter() handler {
+	return &router{
+		engine: w.engine,
+		router: fifo.NewRouter(w.app, fifo.RouterOptions{
+			Client: w.sqs(), QueueURL: w.queueURL, PutBlob: w.PutBlob, GetBlob: w.GetBlob, Bury: w.bury, Logger: w.logger,
+		}),
+		crashed: fifo.NewCrashed(w.app, fifo.CrashedOptions{
+			Documents: w.Store, Ledger: w.Store, GetBlob: w.GetBlob, Bury: w.bury, Logger: w.logger,
+		}),
+	}
+}
+
+func (w *wiring) newLanes() handler {
+	state := dynamo.NewLanes(w.Store)
+	pusher := sockets.NewPusher(sockets.PusherOptions{
+		Client: sockets.NewClient(w.config, w.endpoint), Closed: state.Closed, Logger: w.logger,
+	})
+	return lanes{sockets.NewLanes(sockets.LanesOptions{
+		Store: state, Push: pusher.Push, GetBlob: w.GetBlob, Queue: w.sqs(), QueueURL: w.queueURL(deployed.RoleLanes),
+		NewEpoch: newEpoch, Now: time.Now, Logger: w.logger,
+	})}
+}
+
+func (w *wiring) newSocket() handler {
+	return socket{sockets.NewSocket(sockets.SocketOptions{
+		App: w.app, State: dynamo.NewLanes(w.Store), Queue: w.sqs(), QueueURL: w.queueURL(deployed.RoleLanes),
+		Now: time.Now, Logger: w.logger,
+	})}
+}

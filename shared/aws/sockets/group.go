@@ -1,0 +1,202 @@
+package sockets
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/eddyhq/eddy/shared/aws/dynamo"
+	"github.com/eddyhq/eddy/shared/aws/message"
+	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/stream"
+)
+
+const (
+	maxSubscriptions = 1000             // of a connection, as on one machine
+	maxSeen          = 500              // items and events whose passing is remembered: 10 KB of a row
+	transit          = 15 * time.Minute // within which a record has passed, if nothing is known of it
+	maxHeld          = 8 << 20          // bytes of frames, after which they are pushed before the batch is at its end
+)
+
+// group is a live group in the hands of a run: a stream.Lane, and what has to be stored of what happens to it.
+type group struct {
+	options      *LanesOptions
+	collection   port.Collection
+	stream, name string
+	epoch        string
+	stored       dynamo.LaneState
+	lane         *stream.Lane[string]
+	outbox       outbox
+
+	members       map[string]map[string]dynamo.Subscription // by connection and id
+	subscriptions int                                       // of all of them
+	sequence      uint64                                    // of the last record
+	revision      uint64                                    // of the last join, or what is stored
+	seen          versions
+	ahead         ahead
+	passing       []insight            // what joins knew of the item of the record that passes
+	read          []dynamo.Item        // by the last snapshot
+	since         map[string]time.Time // when connections of this batch connected
+
+	pushed             bool // a record, which is not stored yet
+	learned            bool // ahead has what is not stored yet
+	joined, left, gone keys
+}
+
+// keys name subscriptions.
+type keys map[dynamo.SubscriptionKey]struct{}
+
+func newGroup(
+	options *LanesOptions, collection port.Collection, state dynamo.LaneState, stored dynamo.Subscriptions,
+) *group {
+	g := &group{options: options, collection: collection, members: map[string]map[string]dynamo.Subscription{}}
+	g.stream, g.name, _ = collection.Group()
+	if g.epoch = state.Epoch; g.epoch == "" {
+		g.epoch = options.NewEpoch()
+	}
+	g.lane = stream.NewLane(collection, stream.LaneOptions[string]{
+		Epoch: g.epoch, Snapshot: g.snapshot, Sink: &g.outbox, Now: options.Now, Knows: g.knows,
+	})
+	g.goOn(state)
+	g.ahead = decodeAhead(stored.Ahead)
+	g.ahead.drop(&g.seen)
+	for _, s := range stored.All {
+		g.enter(s)
+		g.lane.Resume(s.Connection, s.ID, s.Item, s.From)
+	}
+	return g
+}
+
+// continues reports whether the group, kept in memory, has the subscriptions of the stored state. If so, it goes on there.
+func (g *group) continues(state dynamo.LaneState) bool {
+	if state.Epoch != g.epoch || state.Revision != g.stored.Revision {
+		return false
+	}
+	g.goOn(state)
+	return true
+}
+
+func (g *group) goOn(state dynamo.LaneState) {
+	g.stored = state
+	g.sequence, g.revision = state.Sequence, state.Revision
+	g.seen = decodeVersions(state.Seen)
+	g.lane.StampAfter(state.Stamp)
+	g.begin()
+}
+
+// begin says that everything is stored.
+func (g *group) begin() {
+	g.pushed, g.learned = false, false
+	g.since = map[string]time.Time{}
+	g.joined, g.left, g.gone = keys{}, keys{}, keys{}
+}
+
+func (g *group) enter(s dynamo.Subscription) {
+	if g.members[s.Connection] == nil {
+		g.members[s.Connection] = map[string]dynamo.Subscription{}
+	}
+	if _, found := g.members[s.Connection][s.ID]; !found {
+		g.subscriptions++
+	}
+	g.members[s.Connection][s.ID] = s
+}
+
+// remove takes a subscription out, and reports whether there was one.
+func (g *group) remove(key dynamo.SubscriptionKey) bool {
+	if _, found := g.members[key.Connection][key.ID]; !found {
+		return false
+	}
+	delete(g.members[key.Connection], key.ID)
+	if len(g.members[key.Connection]) == 0 {
+		delete(g.members, key.Connection)
+	}
+	g.subscriptions--
+	delete(g.joined, key)
+	return true
+}
+
+// handle takes a message to the lane.
+func (g *group) handle(ctx context.Context, m *message.Message) error {
+	for i := range m.Records {
+		g.record(&m.Records[i])
+	}
+	if m.Socket == nil {
+		return nil
+	}
+	switch s := m.Socket; s.Kind {
+	case message.Join:
+		return g.join(ctx, s)
+	case message.Leave:
+		g.leave(dynamo.SubscriptionKey{Connection: s.Connection, ID: s.SubscriptionID})
+	case message.Gone:
+		g.disconnect(s.Connection)
+		g.outbox.drop(s.Connection)
+	}
+	return nil
+}
+
+// record numbers a record and takes it to its subscribers, unless it passed already: the router gives some again.
+func (g *group) record(r *message.Record) {
+	if g.subscriptions == 0 || r.Target != "" {
+		return
+	}
+	d, version := eventDigest(r.ID), int64(1)
+	if r.Change != nil {
+		d, version = itemDigest(r.Change.Key), r.Change.Version
+	}
+	if g.seen.covers(d, version) {
+		return
+	}
+	g.seen.learn(d, version)
+	g.sequence++
+	g.passing = g.ahead.of[d]
+	numbered, before := r.Record, g.outbox.count
+	numbered.Position = g.sequence
+	g.lane.Record(&numbered)
+	g.pushed = g.pushed || g.outbox.count > before
+}
+
+// knows reports whether the snapshots of all subscriptions of the connection that match had the change that passes: it
+// implements stream.LaneOptions.Knows. One that did not is owed the change, whatever the others know.
+func (g *group) knows(connection string, change *port.Change) bool {
+	if len(g.passing) == 0 {
+		return false
+	}
+	for _, s := range g.members[connection] {
+		if (s.Item == "" || s.Item == change.Key) && knownTo(s.Revision, g.passing) < change.Version {
+			return false
+		}
+	}
+	return true
+}
+
+// join subscribes a connection. What it cannot be told is said to the connection, and is no failure of the message.
+func (g *group) join(ctx context.Context, s *message.Socket) error {
+	g.since[s.Connection] = time.UnixMilli(s.ConnectedAt)
+	key := dynamo.SubscriptionKey{Connection: s.Connection, ID: s.SubscriptionID}
+	_, again := g.members[key.Connection][key.ID]
+	if !again && len(g.members[key.Connection]) >= maxSubscriptions {
+		return g.refuse
+	}
+	err := g.lane.Join(ctx, s.Connection, stream.Join{
+		SubscriptionID: s.SubscriptionID, Stream: g.stream, Group: g.name, Item: s.Item,
+	})
+	if ctx.Err() != nil {
+		return errs.From(ctx.Err())
+	}
+	if err != nil {
+		g.options.Logger.ErrorContext(ctx, "a join failed", slog.String("group", string(g.collection)), slog.Any("error", err))
+		return nil
+	}
+	g.revision++
+	g.learn()
+	g.enter(dynamo.Subscription{
+		SubscriptionKey: key, ConnectedAt: g.since[s.Connection], Item: s.Item, From: g.sequence, Revision: g.revision,
+	})
+	g.joined[key] = struct{}{}
+	delete(g.left, key)
+	return nil
+}
