@@ -147,9 +147,18 @@ func (d *drawing) drawSocket() {
 		statements: append(
 			system.statements("System", *d.system.AttrArn()),
 			allow("Send", d.names.queue(deployed.RoleLanes), "sqs:SendMessage"),
+			d.push(),
 		),
 	})
 	d.drawSocketRoutes(scope, socket)
+}
+
+// push allows to say something to connections, and to end them.
+func (d *drawing) push() statement {
+	return allow("Push", []string{
+		d.names.requests(d.sockets, "/"+socketStage+"/POST/@connections/*"),
+		d.names.requests(d.sockets, "/"+socketStage+"/DELETE/@connections/*"),
+	}, "execute-api:ManageConnections")
 }
 
 func (d *drawing) socketEnvironment() map[string]string {

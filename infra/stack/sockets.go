@@ -26,8 +26,8 @@ func (d *drawing) drawSockets() {
 	})
 }
 
-// drawSocketRoutes sends everything that happens on a WebSocket to a Lambda. What it returns for a frame goes back to
-// the client.
+// drawSocketRoutes sends everything that happens on a WebSocket to a Lambda. No route responds: one that does sends a frame
+// for each that it gets, an empty one where the Lambda has nothing to say. The Lambda pushes what it has to say.
 func (d *drawing) drawSocketRoutes(scope constructs.Construct, to awslambda.CfnFunction) {
 	props := &awsapigatewayv2.CfnIntegrationProps{
 		ApiId:             d.sockets.Ref(),
@@ -45,19 +45,8 @@ func (d *drawing) drawSocketRoutes(scope constructs.Construct, to awslambda.CfnF
 			AuthorizationType: jsii.String("NONE"),
 			Target:            jsii.String("integrations/" + *integration.Ref()),
 		}
-		if key == deployed.RouteDefault {
-			props.RouteResponseSelectionExpression = jsii.String("$default")
-		}
 		construct := "Route" + strings.TrimPrefix(key, "$")
-		route := awsapigatewayv2.NewCfnRoute(scope, jsii.String(construct), props)
-		routes = append(routes, route)
-		if key == deployed.RouteDefault {
-			awsapigatewayv2.NewCfnRouteResponse(scope, jsii.String("RouteResponse"), &awsapigatewayv2.CfnRouteResponseProps{
-				ApiId:            d.sockets.Ref(),
-				RouteId:          route.Ref(),
-				RouteResponseKey: jsii.String("$default"),
-			})
-		}
+		routes = append(routes, awsapigatewayv2.NewCfnRoute(scope, jsii.String(construct), props))
 	}
 	d.drawPermission(scope, to, d.names.requests(d.sockets, "/"+socketStage+"/*"))
 	d.drawSocketStage(scope, routes)

@@ -479,13 +479,8 @@ func TestWhatHappensOnAWebSocketReachesOneLambda(t *testing.T) {
 			t.Errorf("the stage comes after %v, not after every route", after)
 		}
 	}
-	responses := d.of("AWS::ApiGatewayV2::RouteResponse")
-	if len(responses) != 1 {
-		t.Fatalf("%d routes answer", len(responses))
-	}
-	answering, _ := at(responses[0].properties, "RouteId", "Ref").(string)
-	if got := routes[answering].properties; got["RouteKey"] != deployed.RouteDefault || got["RouteResponseSelectionExpression"] != "$default" {
-		t.Errorf("the route that answers is %s", text(got))
+	if responses := d.of("AWS::ApiGatewayV2::RouteResponse"); len(responses) > 0 {
+		t.Errorf("%d routes respond, with an empty frame to whatever is sent", len(responses))
 	}
 }
 

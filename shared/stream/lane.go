@@ -28,16 +28,12 @@ type Sink[C comparable] interface {
 	Sync(to C, frames iter.Seq[[]byte])
 }
 
-// LaneOptions are what a Lane needs; all of them are required, but for LastStamp and Knows.
+// LaneOptions are what a Lane needs; all of them are required, but for Knows.
 type LaneOptions[C comparable] struct {
 	Epoch    string // of the positions in the log, see Position
 	Snapshot Snapshot
 	Sink     Sink[C]
 	Now      func() time.Time
-
-	// LastStamp is what Lane.LastStamp said when the life of the group was last put down; the times of frames go on
-	// behind it.
-	LastStamp int64
 
 	// Knows reports whether the connection was told of a change already, by the snapshot of its join. It is for hosts
 	// whose snapshots run ahead of the records they give to the lane, so that the position of a snapshot cannot tell.
@@ -76,7 +72,7 @@ type audience[C comparable] map[C]uint64
 func NewLane[C comparable](group port.Collection, options LaneOptions[C]) *Lane[C] {
 	stream, name, _ := group.Group()
 	return &Lane[C]{
-		options: options, collection: group, stream: stream, group: name, lastStamp: options.LastStamp,
+		options: options, collection: group, stream: stream, group: name,
 		connections: map[C][]subscription{},
 		whole:       audience[C]{},
 		items:       map[string]audience[C]{},
@@ -144,6 +140,9 @@ func (l *Lane[C]) Resume(c C, subscriptionID, item string, from uint64) {
 
 // LastStamp returns the time of the last frame, in microseconds of the Unix epoch.
 func (l *Lane[C]) LastStamp() int64 { return l.lastStamp }
+
+// StampAfter has the times of frames go on behind what LastStamp said in another life of the lane.
+func (l *Lane[C]) StampAfter(stamp int64) { l.lastStamp = max(l.lastStamp, stamp) }
 
 // Leave ends the subscription with the id, if the connection has it.
 func (l *Lane[C]) Leave(c C, subscriptionID string) {

@@ -306,6 +306,58 @@ func TestLane(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
+	t.Run("a life that is resumed goes on where another was put down", func(t *testing.T) {
+		t.Parallel()
+		first, h, sent := newLane(frozen)
+		_ = first.Join(t.Context(), "A", join)
+		_ = first.Join(t.Context(), "B", stream.Join{SubscriptionID: "1", Stream: "s", Group: "g", Item: "y"})
+		h.write("x", document.Value(`{"id":"x"}`))
+		h.write("y", document.Value(`{"id":"y"}`))
+		first.Record(&h.records[0])
+		sent.take()
+
+		second := stream.NewLane(lane, stream.LaneOptions[string]{Epoch: "e", Snapshot: h.snapshot, Sink: sent, Now: frozen})
+		second.StampAfter(first.LastStamp())
+		second.Resume("A", "1", "", 0)
+		second.Resume("B", "1", "y", 0)
+		second.Resume("C", "1", "", 2) // a snapshot at that position has both
+		second.Record(&h.records[1])
+		got := sent.take()
+		slices.SortFunc(got, func(a, b delivered) int { return strings.Compare(a.To, b.To) })
+		want := []delivered{{"A", "create", "y", `{"id":"y"}`}, {"B", "create", "y", `{"id":"y"}`}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if last := sent.stamps[len(sent.stamps)-1]; last <= sent.stamps[len(sent.stamps)-3] {
+			t.Errorf("the times are %v", sent.stamps)
+		}
+		second.StampAfter(0)
+		if second.LastStamp() <= first.LastStamp() {
+			t.Errorf("the time went back to %d", second.LastStamp())
+		}
+	})
+	t.Run("a change that a connection knows is told to the others only", func(t *testing.T) {
+		t.Parallel()
+		h, sent := &history{items: map[string]port.Document{}}, &recorder{}
+		l := stream.NewLane(lane, stream.LaneOptions[string]{
+			Epoch: "e", Snapshot: h.snapshot, Sink: sent, Now: frozen,
+			Knows: func(c string, change *port.Change) bool { return c == "A" && change.Key == "x" && change.Version == 1 },
+		})
+		_ = l.Join(t.Context(), "A", join)
+		_ = l.Join(t.Context(), "B", join)
+		sent.take()
+		h.write("x", document.Value(`{"id":"x","n":1}`))
+		h.write("x", document.Value(`{"id":"x","n":2}`))
+		h.send("x")
+		var got [][]string
+		for i := range h.records {
+			l.Record(&h.records[i])
+			got = append(got, sent.receivers())
+		}
+		if diff := cmp.Diff([][]string{{"B"}, {"A", "B"}, {"A", "B"}}, got); diff != "" {
+			t.Errorf("who got a frame (-want +got):\n%s", diff)
+		}
+	})
 	t.Run("what does not fit into the sync follows as creates", func(t *testing.T) {
 		t.Parallel()
 		l, h, sent := newLane(frozen)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -41,7 +43,9 @@ func dial(tb testing.TB) *endpoint {
 	if url == "" {
 		tb.Skipf("%s names no DynamoDB to test with", endpointVariable)
 	}
-	config := configFor(nil)
+	transport := &http.Transport{IdleConnTimeout: time.Second, MaxIdleConnsPerHost: 64}
+	tb.Cleanup(transport.CloseIdleConnections) // after the tables are deleted
+	config := configFor(&http.Client{Transport: transport})
 	config.BaseEndpoint = &url
 	e := &endpoint{config: config, client: dynamo.NewClient(config)}
 	name := "test-" + uuid.NewString()
@@ -54,7 +58,7 @@ func dial(tb testing.TB) *endpoint {
 	return e
 }
 
-// configFor returns a configuration with made-up credentials, and with an HTTP client if there is one.
+// configFor returns a configuration with made-up credentials and an HTTP client.
 func configFor(client aws.HTTPClient) aws.Config {
 	return aws.Config{
 		Region: "us-east-1",

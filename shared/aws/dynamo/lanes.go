@@ -15,13 +15,15 @@ import (
 // The rows of the system table about a live group and a connection:
 //
 //	lane/<collection>   lane                                         LaneState
+//	lane/<collection>   subscription                                 Subscriptions.Ahead
 //	lane/<collection>   subscription/<connection>/<subscription>     Subscription
 //	connection/<id>     <digest of the collection>/<subscription>    the group that it is subscribed to
 //	connection/<id>     closed                                       Close was called
 const (
-	laneRow          = "lane"
-	subscriptionRows = "subscription/"
-	closedRow        = "closed"
+	laneRow         = "lane"
+	aheadRow        = "subscription" // in front of the others, to be read with them
+	subscriptionRow = aheadRow + "/"
+	closedRow       = "closed"
 
 	epochName         = "epoch"         // S
 	sequenceName      = "sequence"      // N
@@ -34,7 +36,7 @@ const (
 	idName            = "id"            // S
 	itemName          = "item"          // S: "" for the whole group
 	fromName          = "from"          // N
-	knownName         = "known"         // B
+	aheadName         = "ahead"         // B
 	groupName         = "group"         // S: a collection
 )
 
@@ -67,7 +69,13 @@ type Subscription struct {
 	ConnectedAt time.Time // in milliseconds
 	Item        string    // "" is the whole group
 	From        uint64    // the sequence with which it began
-	Known       []byte    // for whoever handles the group
+	Revision    uint64    // which it brought about
+}
+
+// Subscriptions are those of a live group at one revision.
+type Subscriptions struct {
+	All   []Subscription
+	Ahead []byte // for whoever handles the group
 }
 
 // SubscriptionKey names a subscription in its group.
@@ -91,22 +99,25 @@ func (l *Lanes) Load(ctx context.Context, group port.Collection) (LaneState, err
 	return state, nil
 }
 
-// Subscriptions returns those of a group, except for what has expired.
-func (l *Lanes) Subscriptions(ctx context.Context, group port.Collection) ([]Subscription, error) {
+// Subscriptions returns those of a group that have not expired.
+func (l *Lanes) Subscriptions(ctx context.Context, group port.Collection) (Subscriptions, error) {
 	e := newExpression()
 	query := &dynamodb.QueryInput{
 		TableName: l.store.system,
 		KeyConditionExpression: aws.String(e.name(deployed.PK) + " = " + e.value(text(deployed.Lanes+string(group))) +
-			" AND begins_with(" + e.name(deployed.SK) + ", " + e.value(text(subscriptionRows)) + ")"),
+			" AND begins_with(" + e.name(deployed.SK) + ", " + e.value(text(aheadRow)) + ")"),
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 	}
-	var subscriptions []Subscription
+	var subscriptions Subscriptions
 	now := l.store.now().Unix()
 	err := l.store.query(ctx, query, func(page *dynamodb.QueryOutput) (more bool, err error) {
 		for _, found := range page.Items {
 			read := fields{item: found}
-			if read.integer(deployed.Expires) > now {
-				subscriptions = append(subscriptions, readSubscription(&read))
+			switch expires := read.integer(deployed.Expires); {
+			case stringOf(found[deployed.SK]) == aheadRow:
+				subscriptions.Ahead = bytesOf(found[aheadName])
+			case expires > now:
+				subscriptions.All = append(subscriptions.All, readSubscription(&read))
 			}
 			if read.err != nil {
 				return false, l.store.corrupt(ctx, read.err)
@@ -123,7 +134,7 @@ func readSubscription(read *fields) Subscription {
 		ConnectedAt:     time.UnixMilli(read.integer(connectedName)),
 		Item:            stringOf(read.item[itemName]),
 		From:            uint64(read.integer(fromName)),
-		Known:           bytesOf(read.item[knownName]),
+		Revision:        uint64(read.integer(revisionName)),
 	}
 }
 
@@ -166,6 +177,12 @@ func (l *Lanes) Joins(ctx context.Context, connection string, most int) (int, er
 		return count < most, nil
 	})
 	return count, err
+}
+
+// Subscribed reports whether a connection has the subscription in a group.
+func (l *Lanes) Subscribed(ctx context.Context, group port.Collection, s SubscriptionKey) (bool, error) {
+	found, err := l.store.get(ctx, l.store.system, keysOf(group, s)[1])
+	return len(found) > 0, err
 }
 
 func (l *Lanes) ofConnection(connection string) *dynamodb.QueryInput {

@@ -20,11 +20,12 @@ type LaneSave struct {
 	Joined  []Subscription    // new, or in the place of one with the same key
 	Left    []SubscriptionKey // ended by their connections
 	Gone    []SubscriptionKey // ended since their connections are no more
+	Ahead   []byte            // in the place of what was; nil leaves that
 }
 
 const (
 	// MaxLaneSteps is how many subscriptions one LaneSave can have in Joined and Left together.
-	MaxLaneSteps = (maxActions - 1) / rowsOfSubscription
+	MaxLaneSteps = (maxActions - 2) / rowsOfSubscription
 
 	maxActions         = 100 // of one transaction
 	rowsOfSubscription = 2
@@ -36,7 +37,7 @@ const (
 // also said of a state that was stored already, when the reply to that was lost.
 func (l *Lanes) Save(ctx context.Context, group port.Collection, save LaneSave) error {
 	var err error
-	if lane := l.putLane(group, &save); len(save.Joined)+len(save.Left) == 0 {
+	if lane := l.putLane(group, &save); len(save.Joined)+len(save.Left) == 0 && save.Ahead == nil {
 		err = l.saveLane(ctx, lane)
 	} else {
 		err = l.saveAll(ctx, l.actions(group, lane, &save))
@@ -92,9 +93,18 @@ func errMoved() error { return errs.New(errs.Conflict, "somebody else handles th
 // actions returns the transaction that saves the lane, first, with what joined and left.
 func (l *Lanes) actions(group port.Collection, lane *types.Put, save *LaneSave) []types.TransactWriteItem {
 	actions := []types.TransactWriteItem{{Put: lane}}
+	put := func(row item) {
+		row[deployed.Expires] = number(l.store.expiry(subscriptionLife))
+		actions = append(actions, types.TransactWriteItem{Put: &types.Put{TableName: l.store.system, Item: row}})
+	}
+	if save.Ahead != nil {
+		row := laneKey(group, aheadRow)
+		row[aheadName] = binary(save.Ahead)
+		put(row)
+	}
 	for i := range save.Joined {
-		for _, row := range l.rowsOf(group, &save.Joined[i]) {
-			actions = append(actions, types.TransactWriteItem{Put: &types.Put{TableName: l.store.system, Item: row}})
+		for _, row := range rowsOf(group, &save.Joined[i]) {
+			put(row)
 		}
 	}
 	for _, left := range save.Left {
@@ -106,23 +116,20 @@ func (l *Lanes) actions(group port.Collection, lane *types.Put, save *LaneSave) 
 }
 
 // rowsOf returns the rows of a subscription: that of its group, and that of its connection.
-func (l *Lanes) rowsOf(group port.Collection, s *Subscription) [rowsOfSubscription]item {
+func rowsOf(group port.Collection, s *Subscription) [rowsOfSubscription]item {
 	rows := keysOf(group, s.SubscriptionKey)
 	ofGroup, ofConnection := rows[0], rows[1]
 	ofGroup[connectionName], ofGroup[idName], ofGroup[itemName] = text(s.Connection), text(s.ID), text(s.Item)
 	ofGroup[connectedName], ofGroup[fromName] = number(s.ConnectedAt.UnixMilli()), number(int64(s.From))
-	ofGroup[knownName] = binary(s.Known)
+	ofGroup[revisionName] = number(int64(s.Revision))
 	ofConnection[groupName] = text(string(group))
-	for _, row := range rows {
-		row[deployed.Expires] = number(l.store.expiry(subscriptionLife))
-	}
 	return rows
 }
 
 // keysOf returns the keys of the rows of a subscription. A digest stands for the group where a sort key has no room for it.
 func keysOf(group port.Collection, s SubscriptionKey) [rowsOfSubscription]item {
 	return [...]item{
-		laneKey(group, subscriptionRows+s.Connection+"/"+s.ID),
+		laneKey(group, subscriptionRow+s.Connection+"/"+s.ID),
 		key(deployed.Connections+s.Connection, port.Digest(string(group))+"/"+s.ID),
 	}
 }

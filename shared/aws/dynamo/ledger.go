@@ -33,19 +33,27 @@ func (s *Store) cursorAction(c port.Cursor) types.TransactWriteItem {
 
 // Attempts returns what Attempted stored under the cursor's name; see port.Ledger.
 func (s *Store) Attempts(ctx context.Context, cursor string) (port.Attempts, error) {
+	_, attempts, err := s.Standing(ctx, cursor)
+	return attempts, err
+}
+
+// Standing returns the version up to which a cursor is taken, 0 when it is not, and what Attempted stored under its name.
+func (s *Store) Standing(ctx context.Context, cursor string) (taken int64, attempts port.Attempts, err error) {
 	found, err := s.get(ctx, s.system, cursorKey(cursor))
 	if err != nil {
-		return port.Attempts{}, err
+		return 0, port.Attempts{}, err
 	}
-	attempts, ok := found[attemptsName].(*types.AttributeValueMemberM)
-	if !ok {
-		return port.Attempts{}, nil
+	if version, ok := found[deployed.Version]; ok {
+		if taken, err = integerOf(version); err != nil {
+			return 0, port.Attempts{}, s.corrupt(ctx, fmt.Errorf("the version of a cursor: %w", err))
+		}
 	}
-	a, err := readAttempts(attempts.Value)
-	if err != nil {
-		return port.Attempts{}, s.corrupt(ctx, err)
+	if stored, ok := found[attemptsName].(*types.AttributeValueMemberM); ok {
+		if attempts, err = readAttempts(stored.Value); err != nil {
+			return 0, port.Attempts{}, s.corrupt(ctx, err)
+		}
 	}
-	return a, nil
+	return taken, attempts, nil
 }
 
 func readAttempts(m item) (a port.Attempts, err error) {

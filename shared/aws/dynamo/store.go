@@ -23,12 +23,10 @@ package dynamo
 
 import (
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/uuid"
 
@@ -76,24 +74,6 @@ var (
 	_ port.Documents = (*Store)(nil)
 	_ port.Ledger    = (*Store)(nil)
 )
-
-// idleTime is how long a connection that is not used is kept. A reply is lost on one that the other side has closed in the
-// meantime, which happens most to Lambdas that slept: the time counts while they do.
-const idleTime = 20 * time.Second
-
-// NewClient returns a client that sends every request once, and none on a connection that was not used for long.
-func NewClient(cfg aws.Config) *dynamodb.Client {
-	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
-		o.Retryer = aws.NopRetryer{}
-		client, ok := o.HTTPClient.(*awshttp.BuildableClient)
-		if o.HTTPClient == nil {
-			client, ok = awshttp.NewBuildableClient(), true
-		}
-		if ok {
-			o.HTTPClient = client.WithTransportOptions(func(t *http.Transport) { t.IdleConnTimeout = idleTime })
-		}
-	})
-}
 
 // New returns a store over a client of NewClient. It makes no request.
 func New(client *dynamodb.Client, options Options) *Store {

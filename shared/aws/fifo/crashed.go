@@ -70,6 +70,7 @@ func (c *Crashed) Receive(ctx context.Context, event events.SQSEvent) events.SQS
 // keep keeps the records of a message as dead letters.
 func (c *Crashed) keep(ctx context.Context, m *message.Message) error {
 	f, registered := c.app.Function(m.Function)
+	var deliveries []*reaction.Delivery
 	for i := range m.Records {
 		record := &m.Records[i].Record
 		if !registered {
@@ -79,36 +80,64 @@ func (c *Crashed) keep(ctx context.Context, m *message.Message) error {
 			continue
 		}
 		if d := c.router.RouteTo(f, record); d != nil {
-			if err := c.bury(ctx, d); err != nil {
-				return err
-			}
+			deliveries = append(deliveries, d)
+		}
+	}
+	standings, err := c.standings(ctx, deliveries)
+	if err != nil {
+		return err
+	}
+	for _, d := range deliveries {
+		if err := c.bury(ctx, d, standings[d.Cursor.Name]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// bury keeps one delivery.
-//
-// The lane may have gone on in the meantime, and then its cursor is above the delivery and does not say whether that has
-// taken effect: it most likely has not, so it is kept nevertheless, once.
-func (c *Crashed) bury(ctx context.Context, d *reaction.Delivery) error {
-	taken, attempts, err := c.Ledger.Standing(ctx, d.Cursor.Name)
-	if err != nil {
-		return err
+// standing is how the cursor of some deliveries stands.
+type standing struct {
+	taken    int64
+	attempts port.Attempts
+	within   bool // it was taken by one of them
+}
+
+// standings returns how the cursors of the deliveries stand, by name.
+func (c *Crashed) standings(ctx context.Context, deliveries []*reaction.Delivery) (map[string]standing, error) {
+	standings := make(map[string]standing)
+	for _, d := range deliveries {
+		s, known := standings[d.Cursor.Name]
+		if !known {
+			var err error
+			if s.taken, s.attempts, err = c.Ledger.Standing(ctx, d.Cursor.Name); err != nil {
+				return nil, err
+			}
+		}
+		s.within = s.within || s.taken == d.Cursor.Version
+		standings[d.Cursor.Name] = s
 	}
-	if attempts.Version != d.Cursor.Version {
-		attempts = port.Attempts{}
+	return standings, nil
+}
+
+// bury keeps one delivery, unless it has taken effect.
+//
+// A cursor that was taken by this message says how far that was done with. One that is above it does not: the lane has
+// gone on since. Most likely the delivery has not taken effect, so it is kept nevertheless, once.
+func (c *Crashed) bury(ctx context.Context, d *reaction.Delivery, s standing) error {
+	overtaken := d.Cursor.Version <= s.taken
+	if overtaken && s.within {
+		return nil
+	}
+	var attempts port.Attempts
+	if s.attempts.Version == d.Cursor.Version {
+		attempts = s.attempts
 	}
 	burial := d.Burial(attempts, crashed(d.Function.ID, deployed.MaxReceives(d.Function.MaxAttempts)), c.Now())
-	overtaken := taken > d.Cursor.Version
-	switch {
-	case taken == d.Cursor.Version:
-		return nil
-	case overtaken:
+	if overtaken {
 		burial.Cursors = []port.Cursor{{Name: d.Function.ID + "/overtaken/" + d.ID, Version: 1}}
 		burial.Failed[0].Message += "; later deliveries of its lane have overtaken it, so it may have taken effect before"
 	}
-	_, err = c.Documents.Commit(ctx, burial)
+	_, err := c.Documents.Commit(ctx, burial)
 	switch {
 	case overtaken && errors.Is(err, port.ErrStale):
 		return nil // it is kept already

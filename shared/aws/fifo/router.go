@@ -207,7 +207,7 @@ func (q *queue) unsent() int {
 	first := math.MaxInt
 	for _, l := range q.order {
 		if len(l.parcels) > 0 {
-			first = min(first, l.parcels[0].first+1)
+			first = min(first, l.parcels[0].first)
 		}
 	}
 	return first

@@ -178,6 +178,9 @@ func (q *queues) check(url string, entries []types.SendMessageBatchRequestEntry)
 	size := 0
 	for _, e := range entries {
 		size += len(aws.ToString(e.MessageBody))
+		if n := len(aws.ToString(e.MessageBody)); n > 200_000 {
+			q.fault("a body of %d bytes", n)
+		}
 		group := url + aws.ToString(e.MessageGroupId)
 		if q.busy[group] {
 			q.fault("two messages of %s are under way", group)
@@ -295,7 +298,10 @@ func drawRecords(t *rapid.T) []message.Record {
 				collection = port.Group("rooms", key)
 			}
 			r.Change = &port.Change{Collection: collection, Key: key, New: value, Version: int64(100 + i)}
-			if kind == 9 {
+			switch kind {
+			case 5:
+				r.Target, r.Position = "test::items", uint64(i)
+			case 9:
 				r.Target, r.Position = "test::all", uint64(i)
 			}
 		}
@@ -402,6 +408,21 @@ func TestRecordsOfALaneAreFolded(t *testing.T) {
 				t.Errorf("%q; records of the messages (-want +got):\n%s", q.faults, diff)
 			}
 		})
+	}
+}
+
+func TestLargeMessagesLeaveInSeveralCalls(t *testing.T) {
+	t.Parallel()
+	q := newQueues()
+	var records []message.Record
+	for i := range 12 {
+		records = append(records, change(fmt.Sprint("k", i), int64(i+1), strings.Repeat("x", 90_000)))
+	}
+	if done := fifo.NewRouter(routed(t), q.options()).Route(t.Context(), records); done != 12 || len(q.faults) > 0 {
+		t.Errorf("%d are done, %q", done, q.faults)
+	}
+	if got := len(q.arrived["test::all"]); got != 12 {
+		t.Errorf("%d messages arrived", got)
 	}
 }
 

@@ -138,5 +138,6 @@ func (r *Router) sendBatch(ctx context.Context, q *queue, batch []envelope) {
 // stop ends what is sent of a lane in this invocation.
 func (r *Router) stop(ctx context.Context, q *queue, l *line, reason string) {
 	l.stopped = true
-	r.Logger.WarnContext(ctx, "records could not be sent and will be given again", "queue", q.id, "lane", l.name, "reason", reason)
+	r.Logger.WarnContext(ctx, "records could not be sent and will be given again",
+		"queue", q.id, "lane", l.name, "reason", reason)
 }

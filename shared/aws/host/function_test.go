@@ -110,8 +110,10 @@ func TestACallIsAnsweredWithAReply(t *testing.T) {
 func TestARunEndsWithItsTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := called(t, func(ctx context.Context, _ struct{ N int }) (int, error) {
-			time.Sleep(time.Hour) // it does not heed its context
+		over := make(chan struct{})
+		defer close(over)
+		f := called(t, func(context.Context, struct{ N int }) (int, error) {
+			<-over // it does not heed its context
 			return 0, nil
 		}, eddy.Timeout(2*time.Second))
 		began := time.Now()

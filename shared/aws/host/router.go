@@ -74,7 +74,7 @@ func (e *engine) bury(ctx context.Context, record port.Record, function string, 
 		Code: string(errs.CodeOf(reason)), Message: reason.Error(), First: now, Last: now,
 	}
 	_, err := e.Commit(ctx, port.Commit{
-		Cursors: []port.Cursor{{Name: function + "/orphan/" + letter.ID, Version: 1}},
+		Cursors: []port.Cursor{{Name: function + "/orphan/" + letter.ID, Version: max(1, int64(record.Position))}},
 		Failed:  []port.DeadLetter{letter},
 	})
 	if errors.Is(err, port.ErrStale) {

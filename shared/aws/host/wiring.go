@@ -1,7 +1,7 @@
 package host
 
 import (
-	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -18,7 +18,6 @@ import (
 	"github.com/eddyhq/eddy/shared/aws/sockets"
 	"github.com/eddyhq/eddy/shared/deployed"
 	"github.com/eddyhq/eddy/shared/eddy"
-	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/reaction"
 )
 
@@ -44,19 +43,30 @@ func newWiring(app *eddy.App, getenv func(string) string, logger *slog.Logger) (
 		Documents: env(deployed.EnvDocuments), System: env(deployed.EnvSystem), Owner: getenv(deployed.EnvFunction),
 		NewID: newID, Logger: logger,
 	}
-	if tables.Owner == deployed.RoleLanes {
+	if tables.Owner == deployed.RoleLanes || tables.Owner == deployed.RoleSocket {
 		w.endpoint = env(deployed.EnvSockets)
 	}
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("the environment lacks %s, which the stack sets: deploy it again", strings.Join(missing, ", "))
 	}
-	var err error
-	if w.config, err = config.LoadDefaultConfig(context.Background()); err != nil {
-		return nil, fmt.Errorf("read the AWS configuration: %w", err)
-	}
+	w.config = configOf(getenv)
 	w.Store = dynamo.New(dynamo.NewClient(w.config), tables)
 	w.lambdas = lambda.NewFromConfig(w.config, func(o *lambda.Options) { o.Retryer = onlyThrottled() })
 	return w, nil
+}
+
+// configOf returns what Lambda puts into the environment of every function. The SDK's own look into all the places where a
+// configuration can be costs more than the rest of a cold start together.
+func configOf(getenv func(string) string) aws.Config {
+	cfg := aws.Config{
+		Region: getenv("AWS_REGION"),
+		Credentials: credentials.NewStaticCredentialsProvider(
+			getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")),
+	}
+	if endpoint := getenv("AWS_ENDPOINT_URL"); endpoint != "" {
+		cfg.BaseEndpoint = aws.String(endpoint)
+	}
+	return cfg
 }
 
 // onlyThrottled sends again what surely did not run.
@@ -94,18 +104,30 @@ func (w *wiring) newRouter() handler {
 
 func (w *wiring) newLanes() handler {
 	state := dynamo.NewLanes(w.Store)
-	pusher := sockets.NewPusher(sockets.PusherOptions{
-		Client: sockets.NewClient(w.config, w.endpoint), Closed: state.Closed, Logger: w.logger,
-	})
 	return lanes{sockets.NewLanes(sockets.LanesOptions{
-		Store: state, Push: pusher.Push, GetBlob: w.GetBlob, Queue: w.sqs(), QueueURL: w.queueURL(deployed.RoleLanes),
+		Store: state, Push: w.pusher(state).Push, GetBlob: w.GetBlob,
+		Queue: w.sqs(), QueueURL: w.queueURL(deployed.RoleLanes),
 		NewEpoch: newEpoch, Now: time.Now, Logger: w.logger,
 	})}
 }
 
 func (w *wiring) newSocket() handler {
+	state := dynamo.NewLanes(w.Store)
 	return socket{sockets.NewSocket(sockets.SocketOptions{
-		App: w.app, State: dynamo.NewLanes(w.Store), Queue: w.sqs(), QueueURL: w.queueURL(deployed.RoleLanes),
+		App: w.app, State: state, Push: w.pusher(state).Push,
+		Queue: w.sqs(), QueueURL: w.queueURL(deployed.RoleLanes),
 		Now: time.Now, Logger: w.logger,
 	})}
+}
+
+func (w *wiring) pusher(state *dynamo.Lanes) *sockets.Pusher {
+	return sockets.NewPusher(sockets.PusherOptions{
+		Client: sockets.NewClient(w.config, w.endpoint), Closed: state.Closed, Logger: w.logger,
+	})
+}
+
+// newEpoch names one life of a live group, in few characters: every frame carries them.
+func newEpoch() string {
+	const length = 13 // of base 32: 65 random bits
+	return rand.Text()[:length]
 }

@@ -3,9 +3,9 @@ package sockets
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
-
-	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/eddyhq/eddy/shared/aws/dynamo"
 	"github.com/eddyhq/eddy/shared/aws/message"
@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	maxSubscriptions = 1000             // of a connection, as on one machine
-	maxSeen          = 500              // items and events whose passing is remembered: 10 KB of a row
-	transit          = 15 * time.Minute // within which a record has passed, if nothing is known of it
-	maxHeld          = 8 << 20          // bytes of frames, after which they are pushed before the batch is at its end
+	maxSeen = 500              // items and events whose passing is remembered: 10 KB of a row
+	transit = 15 * time.Minute // within which a record has passed, if nothing is known of it
+	maxHeld = 8 << 20          // bytes of frames, after which they are pushed before the batch is at its end
 )
 
 // group is a live group in the hands of a run: a stream.Lane, and what has to be stored of what happens to it.
@@ -173,17 +172,12 @@ func (g *group) knows(connection string, change *port.Change) bool {
 	return true
 }
 
-// join subscribes a connection. What it cannot be told is said to the connection, and is no failure of the message.
+// join subscribes a connection. A join that cannot be followed is said to the connection, and is no failure of the message.
 func (g *group) join(ctx context.Context, s *message.Socket) error {
 	g.since[s.Connection] = time.UnixMilli(s.ConnectedAt)
 	key := dynamo.SubscriptionKey{Connection: s.Connection, ID: s.SubscriptionID}
-	_, again := g.members[key.Connection][key.ID]
-	if !again && len(g.members[key.Connection]) >= maxSubscriptions {
-		return g.refuse
-	}
-	err := g.lane.Join(ctx, s.Connection, stream.Join{
-		SubscriptionID: s.SubscriptionID, Stream: g.stream, Group: g.name, Item: s.Item,
-	})
+	join := stream.Join{SubscriptionID: s.SubscriptionID, Stream: g.stream, Group: g.name, Item: s.Item}
+	err := g.lane.Join(ctx, s.Connection, join)
 	if ctx.Err() != nil {
 		return errs.From(ctx.Err())
 	}
@@ -198,5 +192,121 @@ func (g *group) join(ctx context.Context, s *message.Socket) error {
 	})
 	g.joined[key] = struct{}{}
 	delete(g.left, key)
+	delete(g.gone, key)
 	return nil
+}
+
+// snapshot implements stream.Snapshot: at the position that the lane has come to, or ahead of it.
+func (g *group) snapshot(ctx context.Context, _ port.Collection, item string) ([]port.Document, uint64, error) {
+	read, err := g.options.Store.Snapshot(ctx, g.collection, item, stream.MaxSync)
+	if err != nil {
+		return nil, 0, err
+	}
+	docs := make([]port.Document, 0, len(read))
+	for _, one := range read {
+		if one.Value != nil {
+			docs = append(docs, port.Document{Key: one.Key, Value: one.Value, Version: one.Version})
+		}
+	}
+	g.read = read
+	return docs, g.sequence, nil
+}
+
+// learn notes what the last snapshot had of what did not pass yet, deletions included. Where nobody remembers whether an
+// item passed, the time of its last write tells.
+func (g *group) learn() {
+	g.ahead.drop(&g.seen)
+	slices.SortStableFunc(g.read, func(a, b dynamo.Item) int { return a.Updated.Compare(b.Updated) })
+	old := g.options.Now().Add(-transit)
+	for _, one := range g.read {
+		d := itemDigest(one.Key)
+		passed, remembered := g.seen.version(d)
+		if remembered && one.Version <= passed || !remembered && one.Updated.Before(old) {
+			continue
+		}
+		if g.ahead.learn(d, g.revision, one.Version) {
+			g.learned = true
+		}
+	}
+	g.read = nil
+}
+
+func (g *group) leave(key dynamo.SubscriptionKey) {
+	if g.remove(key) {
+		g.lane.Leave(key.Connection, key.ID)
+		g.left[key] = struct{}{}
+	}
+}
+
+// disconnect ends all subscriptions of a connection that is no more.
+func (g *group) disconnect(connection string) {
+	g.lane.Disconnect(connection)
+	for id := range g.members[connection] {
+		key := dynamo.SubscriptionKey{Connection: connection, ID: id}
+		g.remove(key)
+		g.gone[key] = struct{}{}
+	}
+}
+
+// full reports whether what happened should be put down before more does.
+func (g *group) full() bool {
+	return g.outbox.bytes > maxHeld || len(g.joined)+len(g.left) >= dynamo.MaxLaneSteps
+}
+
+// put pushes the frames of everything that happened, and then stores that it did.
+func (g *group) put(ctx context.Context) error {
+	gone, err := g.push(ctx)
+	if err != nil {
+		return err
+	}
+	for _, connection := range gone {
+		g.disconnect(connection)
+	}
+	changed := len(g.joined)+len(g.left)+len(g.gone) > 0 || (g.subscriptions == 0) != (g.stored.Subscriptions == 0)
+	if !changed && !g.pushed {
+		return nil
+	}
+	if changed {
+		g.revision++
+	}
+	save := g.step()
+	if err := g.options.Store.Save(ctx, g.collection, save); err != nil {
+		return err
+	}
+	g.stored = save.Is
+	g.begin()
+	return nil
+}
+
+// push empties the outbox and returns the connections that are no more.
+func (g *group) push(ctx context.Context) (gone []string, err error) {
+	deliveries := g.outbox.empty()
+	if len(deliveries) == 0 {
+		return nil, nil
+	}
+	for i := range deliveries {
+		to := &deliveries[i]
+		to.ConnectedAt = g.since[to.Connection]
+		for _, s := range g.members[to.Connection] {
+			to.ConnectedAt = s.ConnectedAt
+		}
+	}
+	return g.options.Push(ctx, deliveries)
+}
+
+// step returns what is to be stored.
+func (g *group) step() dynamo.LaneSave {
+	g.seen.keep(maxSeen)
+	save := dynamo.LaneSave{Was: g.stored, Is: dynamo.LaneState{
+		Epoch: g.epoch, Sequence: g.sequence, Stamp: g.lane.LastStamp(),
+		Revision: g.revision, Subscriptions: g.subscriptions, Seen: g.seen.encode(),
+	}}
+	for key := range g.joined {
+		save.Joined = append(save.Joined, g.members[key.Connection][key.ID])
+	}
+	save.Left, save.Gone = slices.Collect(maps.Keys(g.left)), slices.Collect(maps.Keys(g.gone))
+	if g.learned {
+		save.Ahead = g.ahead.encode()
+	}
+	return save
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -23,7 +22,7 @@ import (
 // LaneStore is what Lanes need of *dynamo.Lanes, which says what its methods promise.
 type LaneStore interface {
 	Load(ctx context.Context, group port.Collection) (dynamo.LaneState, error)
-	Subscriptions(ctx context.Context, group port.Collection) ([]dynamo.Subscription, error)
+	Subscriptions(ctx context.Context, group port.Collection) (dynamo.Subscriptions, error)
 	Snapshot(ctx context.Context, group port.Collection, item string, most int) ([]dynamo.Item, error)
 	Save(ctx context.Context, group port.Collection, save dynamo.LaneSave) error
 }
@@ -176,7 +175,7 @@ func (l *Lanes) open(ctx context.Context, collection port.Collection) (*group, e
 	if g := l.take(collection); g != nil && g.continues(state) {
 		return g, nil
 	}
-	var subscriptions []dynamo.Subscription
+	var subscriptions dynamo.Subscriptions
 	if state.Subscriptions > 0 {
 		if subscriptions, err = l.options.Store.Subscriptions(ctx, collection); err != nil {
 			return nil, err
@@ -220,12 +219,12 @@ func (l *Lanes) keep(g *group) {
 // postpone has messages of one group come again after a wait that doubles with each time the first was received. A queue
 // that is not told waits for longer.
 func (l *Lanes) postpone(ctx context.Context, letters []letter) {
-	const longest, doublings = 60, 6
+	const longest, doublings = 60, 6 // seconds
 	received, err := strconv.Atoi(letters[0].Attributes["ApproximateReceiveCount"])
 	if err != nil {
-		received = 1
+		received = 1 // not every server tells
 	}
-	wait := int32(min(longest, math.Pow(2, float64(min(max(received, 1), doublings+1)-1))))
+	wait := min(int32(1)<<min(max(received-1, 0), doublings), longest)
 	in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &l.options.QueueURL}
 	for i, left := range letters {
 		in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{

@@ -7,12 +7,13 @@ import (
 
 // outbox gathers the frames that a lane makes, for each connection in order. It is the lane's stream.Sink.
 type outbox struct {
-	frames map[string][][]byte // by connection
-	order  []string            // of the connections
-	bytes  int
+	deliveries []Delivery
+	of         map[string]int // where the delivery of a connection is
+	count      int            // of frames
+	bytes      int
 }
 
-// Push implements stream.Sink.
+// Push implements stream.Sink. All connections share the bytes of a frame.
 func (o *outbox) Push(frame []byte, to iter.Seq[string]) {
 	var kept []byte
 	for connection := range to {
@@ -36,19 +37,29 @@ func (o *outbox) keep(frame []byte) []byte {
 }
 
 func (o *outbox) add(connection string, frame []byte) {
-	if o.frames == nil {
-		o.frames = map[string][][]byte{}
+	i, found := o.of[connection]
+	if !found {
+		if o.of == nil {
+			o.of = map[string]int{}
+		}
+		i = len(o.deliveries)
+		o.of[connection] = i
+		o.deliveries = append(o.deliveries, Delivery{Connection: connection})
 	}
-	before := o.frames[connection]
-	if before == nil {
-		o.order = append(o.order, connection)
+	o.deliveries[i].Frames = append(o.deliveries[i].Frames, frame)
+	o.count++
+}
+
+// drop gives up what a connection that is no more was to be told.
+func (o *outbox) drop(connection string) {
+	if i, found := o.of[connection]; found {
+		o.deliveries[i].Frames = nil
 	}
-	o.frames[connection] = append(before, frame)
 }
 
 // empty returns what was gathered, and begins anew.
-func (o *outbox) empty() (order []string, frames map[string][][]byte) {
-	order, frames = o.order, o.frames
+func (o *outbox) empty() []Delivery {
+	deliveries := o.deliveries
 	*o = outbox{}
-	return order, frames
+	return deliveries
 }

@@ -138,4 +138,3 @@ func (p *Pusher) deliver(ctx, patient context.Context, d *Delivery) (gone bool, 
 	}
 	return false, nil
 }
-
