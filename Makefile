@@ -74,7 +74,9 @@ cover: ## Write the coverage of all tests over all packages to coverage.html
 
 # What runs on AWS. The command line of the CDK is pinned in infra/package.json.
 
-CDK := JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=20 infra/node_modules/.bin/cdk
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+
+CDK := infra/node_modules/.bin/cdk
 
 .PHONY: dist
 dist: ## Build the one binary of all Lambdas into dist/bootstrap, for arm64

@@ -23,6 +23,17 @@ func (d *drawing) drawFunctions(groups []group) {
 	}
 }
 
+// lambdasFor returns how many Lambdas at a time keep to the Concurrency of a function, or the fewest that a queue keeps
+// busy: each takes a batch, and runs the deliveries of it side by side.
+func lambdasFor(concurrency int) int {
+	return max(minPollers, concurrency/batchOfDeliveries)
+}
+
+// sideBySide returns how many deliveries of a function run at a time.
+func sideBySide(concurrency int) int {
+	return lambdasFor(concurrency) * min(concurrency, batchOfDeliveries)
+}
+
 // drawFunction draws everything of one function.
 func (d *drawing) drawFunction(scope constructs.Construct, f *eddy.Function) {
 	l := lambda{
@@ -35,7 +46,7 @@ func (d *drawing) drawFunction(scope constructs.Construct, f *eddy.Function) {
 		}),
 	}
 	drawn := d.drawLambda(scope, l)
-	d.drawDeliveries(scope, drawn, l, f.MaxAttempts, f.Concurrency)
+	d.drawDeliveries(scope, drawn, l, f.MaxAttempts, lambdasFor(f.Concurrency))
 	if len(f.Routes) == 0 {
 		return
 	}

@@ -139,9 +139,9 @@ func warnings(groups []group, props Props) []warning {
 				g.name, len(g.functions), maxFunctions, g.resources(), maxResources)})
 		}
 		for _, f := range g.functions {
-			if f.Concurrency < minPollers {
-				found = append(found, warning{"eddy:concurrency", fmt.Sprintf("%s has Concurrency(%d): a queue runs up to %d "+
-					"deliveries of different lanes at a time", f.ID, f.Concurrency, minPollers)})
+			if most := sideBySide(f.Concurrency); most > f.Concurrency {
+				found = append(found, warning{"eddy:concurrency", fmt.Sprintf("%s has Concurrency(%d): a queue keeps at least %d "+
+					"Lambdas busy, so that up to %d deliveries of different lanes run at a time", f.ID, f.Concurrency, minPollers, most)})
 			}
 		}
 	}

@@ -81,7 +81,7 @@ func TestWarnings(t *testing.T) {
 		props stack.Props
 		want  []string // what each warning holds
 	}{
-		{"none for a small app in a large account", small(), stack.Props{Concurrency: 1000}, nil},
+		{"none but of concurrency for a small app in a large account", small(), stack.Props{Concurrency: 1000}, []string{"notes::get has Concurrency(7)"}},
 		{"more Lambdas than a new account runs", many(8), stack.Props{}, []string{"12 Lambdas share"}},
 		{"none when they are as many", many(6), stack.Props{}, nil},
 		{"a stack that is nearly full", many(33), stack.Props{Concurrency: 1000}, []string{"area has 33 of 40 functions"}},

@@ -91,14 +91,14 @@ func TestALambdaHasTheOptionsOfItsFunction(t *testing.T) {
 		got[id] = o
 	}
 	want := map[string]options{
-		"notes::get":    {512., 4., 7., 24., 24.},
-		"notes::import": {256., 30., 64., 180., 24.},
-		"notes::count":  {256., 30., 64., 180., 10.},
-		"notes::tell":   {256., 30., 64., 180., 24.},
-		"mail::send":    {256., 900., 64., 5400., 1000.},
+		"notes::get":    {512., 4., 2., 24., 100.},
+		"notes::import": {256., 30., 6., 180., 100.},
+		"notes::count":  {256., 30., 6., 180., 100.},
+		"notes::tell":   {256., 30., 6., 180., 100.},
+		"mail::send":    {256., 900., 6., 5400., 1000.},
 		"eddy::edge":    {256., 30., nil, nil, nil},
 		"eddy::router":  {512., 60., nil, nil, nil},
-		"eddy::lanes":   {512., 60., 100., 360., 96.},
+		"eddy::lanes":   {512., 60., 100., 360., 100.},
 		"eddy::socket":  {256., 30., nil, nil, nil},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

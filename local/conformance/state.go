@@ -251,7 +251,9 @@ func (s *suite) values(t *testing.T) {
 		{"an empty key", `{"":1}`, "invalid_argument"},
 		{"an empty key far inside", `{"a":[{"b":{"":1}}]}`, "invalid_argument"},
 		{"a key twice", `{"a":1,"a":1}`, "invalid_argument"},
-		{"a string that is no UTF-8", "\"\xff\"", "invalid_argument"},
+	}
+	if s.Local { // API Gateway hands a body of JSON over as text, in which such bytes have become U+FFFD
+		cases = append(cases, struct{ name, value, code string }{"a string that is no UTF-8", "\"\xff\"", "invalid_argument"})
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

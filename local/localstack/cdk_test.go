@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // root is the root of the module, where a user runs the CDK. The command line is the one that infra/package.json pins.
@@ -147,7 +148,9 @@ func (c cdk) run(t *testing.T, arguments ...string) string {
 	t.Helper()
 	run := exec.CommandContext(context.WithoutCancel(t.Context()), c.command, append(arguments, "--no-notices", "--ci")...)
 	run.Dir, run.Env = root, c.environment
+	began := time.Now()
 	said, err := run.CombinedOutput()
+	t.Logf("cdk %s: %s", arguments[0], time.Since(began).Round(time.Second/10))
 	if err != nil {
 		t.Fatalf("cdk %s: %v\n%s", strings.Join(arguments, " "), err, said)
 	}

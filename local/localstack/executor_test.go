@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,7 +46,10 @@ type function struct {
 	name      string
 	binary    string
 	variables []string
+	places    chan struct{}  // one taken for each call that runs
 	idle      []*environment // the one used last is last, and used first
+	calls     int
+	processes int
 }
 
 // environment is a process that runs a function.
@@ -73,6 +77,9 @@ type answer struct {
 	status int
 	body   []byte
 }
+
+// mostProcesses is how many processes a function has at most. Calls beyond it wait, where AWS would start a thousand.
+const mostProcesses = 24
 
 // proxyVariable makes ministack post the events of a function that has it, instead of running the function.
 const proxyVariable = "MINISTACK_LAMBDA_PROXY_URL"
@@ -120,7 +127,10 @@ func (x *executor) adopt(ctx context.Context, name string, beside map[string]str
 	}
 	maps.Copy(variables, beside)
 	x.mu.Lock()
-	x.functions[name] = &function{name: name, binary: binary, variables: x.variables(got.Configuration, variables)}
+	x.functions[name] = &function{
+		name: name, binary: binary, variables: x.variables(got.Configuration, variables),
+		places: make(chan struct{}, mostProcesses),
+	}
 	x.mu.Unlock()
 
 	variables[proxyVariable] = x.url + "/invoke"
@@ -214,11 +224,6 @@ func (x *executor) invoke(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no event with a deadline", http.StatusBadRequest)
 		return
 	}
-	at, err := x.take(r.Header.Get("X-Amzn-Lambda-Function-Name"))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
 	call := &invocation{
 		id:       r.Header.Get("X-Amzn-Lambda-Request-Id"),
 		arn:      r.Header.Get("X-Amzn-Lambda-Function-Arn"),
@@ -226,10 +231,27 @@ func (x *executor) invoke(w http.ResponseWriter, r *http.Request) {
 		event:    event,
 		answer:   make(chan answer, 1),
 	}
-	got := x.run(at, call)
+	got := x.call(r.Header.Get("X-Amzn-Lambda-Function-Name"), call)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(got.status)
 	_, _ = w.Write(got.body) // a server that went away asks again
+}
+
+// call has a function answer the call, as soon as it has a place.
+func (x *executor) call(name string, call *invocation) answer {
+	x.mu.Lock()
+	f := x.functions[name]
+	x.mu.Unlock()
+	if f == nil {
+		return failure("ResourceNotFoundException", "no function "+name+" was deployed")
+	}
+	f.places <- struct{}{}
+	defer func() { <-f.places }()
+	at, err := x.take(f)
+	if err != nil {
+		return failure("Runtime.InvalidEntrypoint", err.Error())
+	}
+	return x.run(at, call)
 }
 
 // run has the environment answer the call, and keeps it for the next one if it does.
@@ -275,13 +297,10 @@ func failure(kind, message string) answer {
 }
 
 // take returns an environment of the function that has nothing to do: an idle one, or a new one.
-func (x *executor) take(name string) (*environment, error) {
+func (x *executor) take(f *function) (*environment, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	f := x.functions[name]
-	if f == nil {
-		return nil, fmt.Errorf("no function %q was deployed", name)
-	}
+	f.calls++
 	for len(f.idle) > 0 {
 		last := f.idle[len(f.idle)-1]
 		f.idle = f.idle[:len(f.idle)-1]
@@ -311,6 +330,7 @@ func (x *executor) start(f *function) (*environment, error) {
 		return nil, fmt.Errorf("start %s: %w", f.name, err)
 	}
 	x.environments[e.id] = e
+	f.processes++
 	go func() {
 		defer close(e.exited)
 		_ = e.command.Wait() // how it ended is the same to whoever waits for its answer
@@ -318,10 +338,13 @@ func (x *executor) start(f *function) (*environment, error) {
 	return e, nil
 }
 
-// stop ends all processes.
+// stop ends all processes, and says how much they were used.
 func (x *executor) stop() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(x.functions)) {
+		fmt.Fprintf(x.output, "%s: %d calls in %d processes\n", name, x.functions[name].calls, x.functions[name].processes)
+	}
 	for _, e := range x.environments {
 		_ = e.command.Process.Kill() // it may have ended
 		<-e.exited

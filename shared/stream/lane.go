@@ -214,17 +214,18 @@ func (l *Lane[C]) Record(r *port.Record) {
 	switch {
 	case r.Target != "": // repeated for one function only
 	case r.Change != nil:
-		if l.interested(r.Change.Key) {
+		if l.Interested(r.Change.Key) {
 			l.change(r)
 		}
 	case r.Event != nil:
-		if l.interested(r.Event.Item) {
+		if l.Interested(r.Event.Item) {
 			l.event(r)
 		}
 	}
 }
 
-func (l *Lane[C]) interested(item string) bool {
+// Interested reports whether anybody is subscribed to the item, or to the group; for "", to the group.
+func (l *Lane[C]) Interested(item string) bool {
 	return len(l.whole) > 0 || len(l.items[item]) > 0
 }
 

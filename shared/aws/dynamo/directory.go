@@ -17,7 +17,7 @@ import (
 // may hold something, which functions may have dead letters; it is written before what it tells of, so that nothing has to
 // search the tables.
 //
-//	directory/state            state/<scope>          for each scope
+//	directory/state            <scope>                for each scope: a sort key has no room for more than its name
 //	directory/stream           stream/<name>/         for each stream
 //	directory/stream/<stream>  stream/<name>/<group>  for each group of it
 //	letter/                    <function>             for each function
@@ -50,7 +50,7 @@ func (s *Store) enter(ctx context.Context, c port.Collection) error {
 	if s.directory.knows(string(c)) {
 		return nil
 	}
-	row := key(directoryOf(port.StateSpace), string(c))
+	row := key(directoryOf(port.StateSpace), strings.TrimPrefix(string(c), port.StateSpace))
 	var above item // without which nobody would find the row
 	if groups, ok := strings.CutPrefix(string(c), port.StreamSpace); ok {
 		name, _, _ := strings.Cut(groups, "/")
@@ -133,8 +133,18 @@ func (s *Store) Collections(ctx context.Context, prefix string) ([]port.Collecti
 // entered returns the collections of the directory whose text starts with prefix.
 func (s *Store) entered(ctx context.Context, prefix string) ([]string, error) {
 	names, err := s.sortKeys(ctx, directoryOf(prefix))
-	if err != nil || prefix != port.StreamSpace {
-		return names, err
+	if err != nil {
+		return nil, err
+	}
+	switch prefix {
+	case port.StateSpace:
+		for i := range names {
+			names[i] = port.StateSpace + names[i]
+		}
+		return names, nil
+	case port.StreamSpace:
+	default:
+		return names, nil
 	}
 	groups := make([][]string, len(names)) // of the streams
 	err = each(len(names), func(i int) (err error) {

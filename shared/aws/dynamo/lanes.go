@@ -31,6 +31,7 @@ const (
 	revisionName      = "revision"      // N
 	subscriptionsName = "subscriptions" // N: how many there are
 	seenName          = "seen"          // B
+	handledName       = "handled"       // B
 	connectionName    = "connection"    // S
 	connectedName     = "connected_at"  // N: milliseconds of the Unix epoch
 	idName            = "id"            // S
@@ -60,7 +61,8 @@ type LaneState struct {
 	Stamp         int64  // of the last frame, in microseconds of the Unix epoch
 	Revision      uint64 // rises when subscriptions come or go
 	Subscriptions int    // 0 exactly when there are none at this revision
-	Seen          []byte // for whoever handles the group
+	Seen          []byte // these two: for whoever handles the group
+	Handled       []byte
 }
 
 // Subscription is one interest of a connection in a live group.
@@ -91,7 +93,7 @@ func (l *Lanes) Load(ctx context.Context, group port.Collection) (LaneState, err
 	state := LaneState{
 		Epoch: stringOf(found[epochName]), Sequence: uint64(read.integer(sequenceName)), Stamp: read.integer(stampName),
 		Revision: uint64(read.integer(revisionName)), Subscriptions: int(read.integer(subscriptionsName)),
-		Seen: bytesOf(found[seenName]),
+		Seen: bytesOf(found[seenName]), Handled: bytesOf(found[handledName]),
 	}
 	if read.err != nil {
 		return LaneState{}, l.store.corrupt(ctx, read.err)

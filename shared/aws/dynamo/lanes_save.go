@@ -54,7 +54,8 @@ func (l *Lanes) putLane(group port.Collection, save *LaneSave) *types.Put {
 	row := laneKey(group, laneRow)
 	row[epochName], row[sequenceName], row[stampName] = text(is.Epoch), number(int64(is.Sequence)), number(is.Stamp)
 	row[revisionName], row[subscriptionsName] = number(int64(is.Revision)), number(int64(is.Subscriptions))
-	row[seenName], row[deployed.Expires] = binary(is.Seen), number(l.store.expiry(laneLife))
+	row[seenName], row[handledName] = binary(is.Seen), binary(is.Handled)
+	row[deployed.Expires] = number(l.store.expiry(laneLife))
 
 	e := newExpression()
 	if was := &save.Was; was.Epoch == "" {

@@ -90,7 +90,7 @@ func TestOneWrite(t *testing.T) {
 			knownCollection, says("UpdateItem", replaced(tombstone("other", 41)), "REMOVE", "#expires"),
 		}, outcome{result: result("", `1`, 42)}},
 		{"a collection that is new enters the directory first", alone(set(`1`)), []exchange{
-			says("GetItem", "", "directory/state"), says("PutItem", "", "directory/state", "state/s"), says("UpdateItem", ""),
+			says("GetItem", "", "directory/state"), says("PutItem", "", "directory/state", `"s"`), says("UpdateItem", ""),
 		}, outcome{result: result("", `1`, started)}},
 		{"a set at a version cannot begin a collection", alone(ifVersion(set(`1`), 41)), []exchange{
 			says("UpdateItem", replaced(stored(41, seven)), "attribute_exists(#value) AND #version = :v"),

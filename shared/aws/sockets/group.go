@@ -32,6 +32,7 @@ type group struct {
 
 	members       map[string]map[string]dynamo.Subscription // by connection and id
 	subscriptions int                                       // of all of them
+	handled       []byte                                    // the digests of the messages of this run
 	sequence      uint64                                    // of the last record
 	revision      uint64                                    // of the last join, or what is stored
 	seen          versions
@@ -40,7 +41,6 @@ type group struct {
 	read          []dynamo.Item        // by the last snapshot
 	since         map[string]time.Time // when connections of this batch connected
 
-	pushed             bool // a record, which is not stored yet
 	learned            bool // ahead has what is not stored yet
 	joined, left, gone keys
 }
@@ -83,12 +83,13 @@ func (g *group) goOn(state dynamo.LaneState) {
 	g.sequence, g.revision = state.Sequence, state.Revision
 	g.seen = decodeVersions(state.Seen)
 	g.lane.StampAfter(state.Stamp)
+	g.handled = nil
 	g.begin()
 }
 
 // begin says that everything is stored.
 func (g *group) begin() {
-	g.pushed, g.learned = false, false
+	g.learned = false
 	g.since = map[string]time.Time{}
 	g.joined, g.left, g.gone = keys{}, keys{}, keys{}
 }
@@ -117,6 +118,26 @@ func (g *group) remove(key dynamo.SubscriptionKey) bool {
 	return true
 }
 
+// isHandled reports whether the stored state has what came of the message: then the queue did not hear that it was handled.
+func (g *group) isHandled(id string) bool {
+	if id == "" {
+		return false
+	}
+	d := digestOf("message", id)
+	for handled := range slices.Chunk(g.stored.Handled, len(d)) {
+		if digest(handled) == d {
+			return true
+		}
+	}
+	return false
+}
+
+// note says that a message is handled, once what came of it is stored.
+func (g *group) note(id string) {
+	d := digestOf("message", id)
+	g.handled = append(g.handled, d[:]...)
+}
+
 // handle takes a message to the lane.
 func (g *group) handle(ctx context.Context, m *message.Message) error {
 	for i := range m.Records {
@@ -137,25 +158,30 @@ func (g *group) handle(ctx context.Context, m *message.Message) error {
 	return nil
 }
 
-// record numbers a record and takes it to its subscribers, unless it passed already: the router gives some again.
+// record numbers a record and takes it to its subscribers, unless it passed already: the router gives some again. What
+// nobody is interested in passes unnoticed. Who is told, and who knew, has no part in the numbers: when messages are
+// handled again, in other batches and after other snapshots, records have to get the numbers that they had.
 func (g *group) record(r *message.Record) {
-	if g.subscriptions == 0 || r.Target != "" {
+	var item string
+	var d digest
+	version := int64(1)
+	switch {
+	case r.Target != "" || r.Call != nil: // not for subscribers
 		return
+	case r.Change != nil:
+		item, d, version = r.Change.Key, itemDigest(r.Change.Key), r.Change.Version
+	default:
+		item, d = r.Event.Item, eventDigest(r.ID)
 	}
-	d, version := eventDigest(r.ID), int64(1)
-	if r.Change != nil {
-		d, version = itemDigest(r.Change.Key), r.Change.Version
-	}
-	if g.seen.covers(d, version) {
+	if !g.lane.Interested(item) || g.seen.covers(d, version) {
 		return
 	}
 	g.seen.learn(d, version)
 	g.sequence++
 	g.passing = g.ahead.of[d]
-	numbered, before := r.Record, g.outbox.count
+	numbered := r.Record
 	numbered.Position = g.sequence
 	g.lane.Record(&numbered)
-	g.pushed = g.pushed || g.outbox.count > before
 }
 
 // knows reports whether the snapshots of all subscriptions of the connection that match had the change that passes: it
@@ -263,7 +289,7 @@ func (g *group) put(ctx context.Context) error {
 		g.disconnect(connection)
 	}
 	changed := len(g.joined)+len(g.left)+len(g.gone) > 0 || (g.subscriptions == 0) != (g.stored.Subscriptions == 0)
-	if !changed && !g.pushed {
+	if !changed && g.sequence == g.stored.Sequence {
 		return nil
 	}
 	if changed {
@@ -299,7 +325,7 @@ func (g *group) step() dynamo.LaneSave {
 	g.seen.keep(maxSeen)
 	save := dynamo.LaneSave{Was: g.stored, Is: dynamo.LaneState{
 		Epoch: g.epoch, Sequence: g.sequence, Stamp: g.lane.LastStamp(),
-		Revision: g.revision, Subscriptions: g.subscriptions, Seen: g.seen.encode(),
+		Revision: g.revision, Subscriptions: g.subscriptions, Seen: g.seen.encode(), Handled: slices.Clone(g.handled),
 	}}
 	for key := range g.joined {
 		save.Joined = append(save.Joined, g.members[key.Connection][key.ID])

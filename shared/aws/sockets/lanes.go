@@ -128,16 +128,12 @@ func (l *Lanes) handleInOrder(ctx context.Context, collection port.Collection, l
 		return 0, err
 	}
 	for i := range letters {
-		told, err := l.unpack(ctx, &letters[i].message)
-		if err != nil {
+		if err := l.handleOne(ctx, g, &letters[i]); err != nil {
 			if putErr := g.put(ctx); putErr != nil {
 				return done, putErr
 			}
 			l.keep(g)
 			return i, err
-		}
-		if err := g.handle(ctx, told); err != nil {
-			return done, err
 		}
 		if g.full() || i == len(letters)-1 {
 			if err := g.put(ctx); err != nil {
@@ -148,6 +144,21 @@ func (l *Lanes) handleInOrder(ctx context.Context, collection port.Collection, l
 	}
 	l.keep(g)
 	return done, nil
+}
+
+// handleOne handles a message. When it fails, what was handled before it can still be put down.
+func (l *Lanes) handleOne(ctx context.Context, g *group, one *letter) error {
+	if !g.isHandled(one.MessageId) {
+		told, err := l.unpack(ctx, &one.message)
+		if err != nil {
+			return err
+		}
+		if err := g.handle(ctx, told); err != nil {
+			return err
+		}
+	}
+	g.note(one.MessageId)
+	return nil
 }
 
 // unpack returns the message itself, or the one in the blob that it names.

@@ -9,7 +9,6 @@ import (
 type outbox struct {
 	deliveries []Delivery
 	of         map[string]int // where the delivery of a connection is
-	count      int            // of frames
 	bytes      int
 }
 
@@ -47,7 +46,6 @@ func (o *outbox) add(connection string, frame []byte) {
 		o.deliveries = append(o.deliveries, Delivery{Connection: connection})
 	}
 	o.deliveries[i].Frames = append(o.deliveries[i].Frames, frame)
-	o.count++
 }
 
 // drop gives up what a connection that is no more was to be told.

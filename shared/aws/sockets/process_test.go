@@ -55,7 +55,8 @@ type process struct {
 	*world
 	lanes     *sockets.Lanes
 	calls     map[string]int
-	joins     map[port.Collection][]*joining // of the batch
+	batch     map[port.Collection][]string   // the messages of the run
+	joins     map[port.Collection][]*joining // among them, those that are to be followed
 	postponed []int32
 
 	failPush   int                  // deliveries, after which pushes fail; negative: they do not
@@ -88,18 +89,19 @@ func (w *world) start() *process {
 // run gives the process some messages from the head of each room's queue, and returns how many of them it handled.
 func (p *process) run(ctx context.Context, take map[port.Collection]int) (handled map[port.Collection]int, err error) {
 	var batch events.SQSEvent
-	p.joins = map[port.Collection][]*joining{}
+	p.joins, p.batch = map[port.Collection][]*joining{}, map[port.Collection][]string{}
 	for _, group := range slices.Sorted(maps.Keys(take)) {
-		for i, m := range p.rooms[group].queue[:take[group]] {
-			if m.Socket != nil && m.Socket.Kind == message.Join {
+		for _, m := range p.rooms[group].queue[:take[group]] {
+			p.batch[group] = append(p.batch[group], m.id)
+			if m.Socket != nil && m.Socket.Kind == message.Join && !p.rooms[group].stored[m.id] {
 				p.joins[group] = append(p.joins[group], &joining{Socket: *m.Socket})
 			}
-			text, err := message.Encode(p.pack(m))
+			text, err := message.Encode(p.pack(m.Message))
 			if err != nil {
 				return nil, err
 			}
 			batch.Records = append(batch.Records, events.SQSMessage{
-				MessageId: fmt.Sprintf("%s %03d", group, i), Body: string(text), ReceiptHandle: "r",
+				MessageId: m.id, Body: string(text), ReceiptHandle: "r",
 			})
 		}
 	}
@@ -113,7 +115,7 @@ func (p *process) run(ctx context.Context, take map[port.Collection]int) (handle
 	for group, names := range failed {
 		handled[group] -= len(names)
 		for i, name := range names {
-			if want := fmt.Sprintf("%s %03d", group, handled[group]+i); name != want {
+			if name != p.rooms[group].queue[handled[group]+i].id {
 				return nil, fmt.Errorf("%v failed, which is not the rest of the group", names)
 			}
 		}
@@ -206,6 +208,10 @@ func (p *process) Save(_ context.Context, group port.Collection, save dynamo.Lan
 		p.fault = errors.New("a save is larger than a transaction")
 	}
 	r.store(save)
+	r.stored = map[string]bool{}
+	for _, id := range p.batch[group] {
+		r.stored[id] = true
+	}
 	if (r.lane.Subscriptions == 0) != (len(r.subs) == 0) {
 		p.fault = fmt.Errorf("the state says %d subscriptions, and there are %d", r.lane.Subscriptions, len(r.subs))
 	}

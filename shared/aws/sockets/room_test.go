@@ -22,15 +22,29 @@ type room struct {
 	history map[string][]dynamo.Item // of each item, all it ever was
 	records []message.Record         // all that happened
 	routed  int                      // of the records, how many came to the queue
-	queue   []message.Message        // what is not handled yet
+	queue   []queued                 // what is not handled yet
+	sent    int                      // messages
 
 	everRouted int // as routed, whatever is routed again
 	settled    int // of the records, how many are not routed again
 
-	lane  dynamo.LaneState
-	subs  map[dynamo.SubscriptionKey]dynamo.Subscription
-	ahead []byte
-	told  map[string]*told // what each connection was told, and is owed
+	lane   dynamo.LaneState
+	stored map[string]bool // the messages that came with the last step
+	subs   map[dynamo.SubscriptionKey]dynamo.Subscription
+	ahead  []byte
+	told   map[string]*told // what each connection was told, and is owed
+}
+
+// queued is a message in the queue.
+type queued struct {
+	message.Message
+	id string
+}
+
+func (r *room) enqueue(m message.Message) {
+	r.sent++
+	m.Lane = string(r.group)
+	r.queue = append(r.queue, queued{m, fmt.Sprintf("%s %06d", r.group, r.sent)})
 }
 
 func newRoom(name string) *room {
@@ -293,7 +307,7 @@ func (r *room) store(save dynamo.LaneSave) {
 func (r *room) route(records, fold int) {
 	last := min(r.routed+records, len(r.records))
 	for chunk := range slices.Chunk(r.records[r.routed:last], fold) {
-		r.queue = append(r.queue, message.Message{Lane: string(r.group), Records: chunk})
+		r.enqueue(message.Message{Records: chunk})
 	}
 	for n := max(r.routed, r.everRouted); n < last; n++ {
 		r.expect(n)
@@ -319,7 +333,7 @@ func (r *room) expect(n int) {
 
 // ask puts a wish of a connection into the queue.
 func (r *room) ask(s message.Socket) {
-	r.queue = append(r.queue, message.Message{Lane: string(r.group), Socket: &s})
+	r.enqueue(message.Message{Socket: &s})
 	if s.Kind != message.Gone {
 		r.of(s.Connection).leaving[s.SubscriptionID] = s.Kind == message.Leave
 		r.of(s.Connection).asked[s.SubscriptionID] = r.everRouted
@@ -329,7 +343,7 @@ func (r *room) ask(s message.Socket) {
 // handled takes messages from the head of the queue.
 func (r *room) handled(n int) {
 	for i, m := range r.queue[:n] {
-		later := func(m message.Message) bool {
+		later := func(m queued) bool {
 			return m.Socket != nil && m.Socket.Connection == r.queue[i].Socket.Connection &&
 				m.Socket.SubscriptionID == r.queue[i].Socket.SubscriptionID
 		}
