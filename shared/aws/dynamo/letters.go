@@ -72,7 +72,7 @@ func (s *Store) DeadLetters(ctx context.Context, function string, after port.Let
 ) {
 	functions := []string{function}
 	if function == "" {
-		if functions, err = s.sortKeys(ctx, deployed.Letters); err != nil {
+		if functions, err = s.sortKeys(ctx, deployed.Letters, s.query); err != nil {
 			return nil, false, err
 		}
 	}

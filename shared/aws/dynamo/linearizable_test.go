@@ -13,7 +13,6 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/eddyhq/eddy/shared/aws/dynamo"
-	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/port"
 )
 
@@ -157,6 +156,6 @@ func request(t *testing.T, s *dynamo.Store, key string, a ask) reply {
 		return reply{}
 	}
 	return reply{
-		silent: w.NoResult, before: string(document.Value(results[0].Old).Field("n")), version: results[0].Version,
+		silent: w.NoResult, before: string(results[0].Old.Field("n")), version: results[0].Version,
 	}
 }

@@ -40,17 +40,13 @@ func (s *Store) List(ctx context.Context, c port.Collection, q port.Query) (page
 	if len(q.Prefix) > maxSK || q.After > q.Prefix && !strings.HasPrefix(q.After, q.Prefix) {
 		return page, nil // no key starts with the prefix, or all that do are below
 	}
-	err = s.query(ctx, s.pageQuery(c, q), func(out *dynamodb.QueryOutput) (bool, error) {
-		page, err = readPage(out, q.Limit)
-		return false, err
+	err = s.query(ctx, s.pageQuery(c, q), func(out *dynamodb.QueryOutput) (more bool, err error) {
+		if page, err = readPage(out, q.Limit); err != nil {
+			return false, s.corrupt(ctx, err)
+		}
+		return false, nil
 	})
-	switch {
-	case errs.From(err) != nil && errs.From(err).Code == errs.Internal:
-		return port.Page{}, s.corrupt(ctx, err)
-	case err != nil:
-		return port.Page{}, err
-	}
-	return page, nil
+	return page, err
 }
 
 // pageQuery asks for one row more than the page may have: whether there is one says whether the page is the last.

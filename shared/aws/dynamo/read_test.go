@@ -96,8 +96,8 @@ func TestCollectionsAreThoseOfTheDirectoryThatHoldSomething(t *testing.T) {
 		return strings.ReplaceAll(pageOf(last, names...), "state/s", "directory/state")
 	}
 	play(t, []exchange{
-		says("Query", names("state/a", "state/a"), `"sys"`, "directory/state"),
-		says("Query", names("", "state/b"), "ExclusiveStartKey"),
+		says("Query", names("a", "a"), `"sys"`, "directory/state"),
+		says("Query", names("", "b"), "ExclusiveStartKey"),
 		says("Query", pageOf("t1"), `"docs"`, `"Limit":1`),
 		says("Query", pageOf("t2")),
 		says("Query", pageOf("", "k")),
@@ -109,6 +109,18 @@ func TestCollectionsAreThoseOfTheDirectoryThatHoldSomething(t *testing.T) {
 		}
 		if len(got) != 1 {
 			t.Errorf("collections: %v", got)
+		}
+	})
+}
+
+func TestCollectionsThatMayNotBeReadAreLeftOut(t *testing.T) {
+	t.Parallel()
+	denied := refusal(400, "AccessDeniedException", `,"Message":"User is not authorized"`).of("Query")
+	play(t, []exchange{
+		says("Query", strings.ReplaceAll(pageOf("", "a"), "state/s", "directory/state")), denied,
+	}, func(t *testing.T, s *dynamo.Store) {
+		if got, err := s.Collections(t.Context(), port.StateSpace); err != nil || len(got) > 0 {
+			t.Errorf("collections %v, error %v", got, err)
 		}
 	})
 }

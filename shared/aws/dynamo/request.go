@@ -38,7 +38,7 @@ func fateOf(err error) fate {
 		status = response.HTTPStatusCode()
 	}
 	switch {
-	case errors.As(err, &answer) && isThrottle(answer.ErrorCode()), status == http.StatusTooManyRequests:
+	case errors.As(err, &answer) && isTurnedAway(answer.ErrorCode()), status == http.StatusTooManyRequests:
 		return passing
 	case status >= http.StatusInternalServerError:
 		return lost
@@ -57,11 +57,11 @@ func fateOf(err error) fate {
 	}
 }
 
-// isThrottle reports whether DynamoDB turned a request away unread.
-func isThrottle(code string) bool {
+// isTurnedAway reports whether DynamoDB turned a request away undone: too many of them, or the row is in the hands of a
+// transaction.
+func isTurnedAway(code string) bool {
 	switch code {
-	case "ProvisionedThroughputExceededException", "ThrottlingException", "Throttling", "RequestLimitExceeded",
-		"TooManyRequestsException", "SlowDown":
+	case "ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "TransactionConflictException":
 		return true
 	default:
 		return false

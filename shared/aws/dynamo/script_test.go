@@ -119,7 +119,7 @@ const (
 	started = clock + 1 // the version of what begins
 )
 
-// storeOver returns a store whose requests go to a client, with ids "id-1", "id-2", …
+// storeOver returns a store whose requests go to a client, with ids "id-1", "id-2" and so on.
 func storeOver(t *testing.T, client interface {
 	Do(*http.Request) (*http.Response, error)
 }) *dynamo.Store {

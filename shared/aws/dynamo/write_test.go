@@ -235,6 +235,9 @@ func TestRequestsThatSurelyWereNotDoneAreMadeAgain(t *testing.T) {
 		{"too many requests in the account", alone(set(`1`)), []exchange{
 			knownCollection, refusal(400, "RequestLimitExceeded", "").of("UpdateItem"), says("UpdateItem", ""),
 		}, outcome{result: result("", `1`, started)}},
+		{"in the hands of a transaction", alone(increment("n", 1)), []exchange{
+			refusal(400, "TransactionConflictException", "").of("UpdateItem"), says("UpdateItem", replaced(stored(41, seven))),
+		}, outcome{result: result(`{"n":7}`, `{"n":8}`, 42)}},
 		{"not connected", alone(set(`1`)), []exchange{
 			knownCollection, noContact.of("UpdateItem"), says("UpdateItem", ""),
 		}, outcome{result: result("", `1`, started)}},
