@@ -105,7 +105,7 @@ type Write struct {
 	Value      document.Value // of a Set
 	Ops        []document.Op  // of an Update
 	IfVersion  *int64         // when not nil, the version the document must have; 0: it must not exist
-	NoResult   bool           // the caller needs neither Old nor New nor Faults, nor, of several writes, Version: an adapter may save the read
+	NoResult   bool           // the caller asks for no Result but the Version of a single write: an adapter may save the read
 }
 
 // Result is what a write did.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +46,9 @@ func dial(tb testing.TB) *endpoint {
 	}
 	transport := &http.Transport{IdleConnTimeout: time.Second, MaxIdleConnsPerHost: 64}
 	tb.Cleanup(transport.CloseIdleConnections) // after the tables are deleted
-	config := configFor(&http.Client{Transport: transport})
+	client := &http.Client{Transport: transport}
+	skipWhatMotoGetsWrong(tb, client, url)
+	config := configFor(client)
 	config.BaseEndpoint = &url
 	e := &endpoint{config: config, client: dynamo.NewClient(config)}
 	name := "test-" + uuid.NewString()
@@ -56,6 +59,35 @@ func dial(tb testing.TB) *endpoint {
 	})
 	e.createTable(tb, e.options.System, nil)
 	return e
+}
+
+// skipWhatMotoGetsWrong skips tests that moto_server cannot pass, which is told by the server that it is made with.
+func skipWhatMotoGetsWrong(tb testing.TB, client *http.Client, url string) {
+	tb.Helper()
+	wrong := map[string]string{
+		"/a_skipped_operation_":             "it fails to compare a string with numbers",
+		"/what_changes_nothing_":            "it fails to compare a string with numbers",
+		"TestEndpointUpdatesDo":             "it fails to compare a string with numbers",
+		"TestEndpointADocumentDoesNotGrow":  "its limit of an item is lower than that of AWS",
+		"/the_records_of_one_document_":     "requests for one row race with each other",
+		"/concurrency/":                     "requests for one row race with each other",
+		"TestEndpointOneDocumentIsLineariz": "requests for one row race with each other",
+	}
+	response, err := client.Get(url)
+	if err != nil {
+		tb.Fatalf("%s: %v", endpointVariable, err)
+	}
+	if err := response.Body.Close(); err != nil {
+		tb.Fatalf("%s: %v", endpointVariable, err)
+	}
+	if !strings.HasPrefix(response.Header.Get("Server"), "Werkzeug") {
+		return
+	}
+	for part, reason := range wrong {
+		if strings.Contains(tb.Name(), part) {
+			tb.Skipf("moto_server gets this wrong: %s", reason)
+		}
+	}
 }
 
 // configFor returns a configuration with made-up credentials and an HTTP client.

@@ -34,8 +34,8 @@ func (s *Store) List(ctx context.Context, c port.Collection, q port.Query) (page
 	if q.Limit <= 0 {
 		return page, errs.New(errs.InvalidArgument, "limit: must be positive")
 	}
-	if len(c) > maxPK {
-		return page, checkKey(c, "-")
+	if err := checkKey(c, "-"); err != nil {
+		return page, err
 	}
 	if len(q.Prefix) > maxSK || q.After > q.Prefix && !strings.HasPrefix(q.After, q.Prefix) {
 		return page, nil // no key starts with the prefix, or all that do are below

@@ -152,7 +152,7 @@ func (s *Store) failed(ctx context.Context, operation string, err error) error {
 
 // isTooLarge reports whether a validation failed because an item, or a request, is too large.
 func isTooLarge(message string) bool {
-	for _, sign := range []string{"size has exceeded", "exceeded the maximum allowed size", "size limit", "too large"} {
+	for _, sign := range []string{"size has exceeded", "exceeded the maximum allowed size", "too large"} {
 		if strings.Contains(message, sign) {
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -43,10 +44,11 @@ func key(pk, sk string) item {
 // checkKey refuses names that DynamoDB cannot take. The semantics hold names to limits of their own, but escaping them
 // makes some longer.
 func checkKey(c port.Collection, sk string) error {
+	entry := strings.TrimPrefix(string(c), port.StateSpace) // a sort key of the directory
 	switch {
-	case len(c) > maxPK:
+	case len(entry) > maxSK:
 		return errs.New(errs.InvalidArgument, "the name of the collection has %d bytes once it is escaped, at most %d are allowed",
-			len(c), maxPK)
+			len(entry), maxSK)
 	case sk == "" || len(sk) > maxSK:
 		return errs.New(errs.InvalidArgument, "the key has %d bytes, from 1 to %d are allowed", len(sk), maxSK)
 	}

@@ -156,7 +156,7 @@ func (t *together) read(ctx context.Context, indexes []int) error {
 	})
 }
 
-// parts returns the transaction, and which write each part of it is: -1 for none, -2 for a cursor.
+// parts returns the transaction, and which write each part of it is: its index, cursorPart or otherPart.
 func (t *together) parts() (parts []types.TransactWriteItem, writes []int) {
 	parts = append(parts, t.rest...)
 	for i := range t.rest {

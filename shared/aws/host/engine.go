@@ -24,9 +24,6 @@ import (
 	"github.com/eddyhq/eddy/shared/queue"
 )
 
-// maxAnswer is how many bytes a Lambda that is waited for can answer with.
-const maxAnswer = 6 << 20
-
 // engine is the eddy.Engine and the reaction.Host of a Lambda, and the door.Engine of the edge.
 type engine struct {
 	*dynamo.Store
@@ -49,11 +46,6 @@ func newID() string {
 		panic(fmt.Sprintf("no randomness: %v", err)) // the operating system's source does not fail
 	}
 	return id.String()
-}
-
-// invocation describes a run that somebody waits for.
-func (e *engine) invocation(requestID string, cause port.Cause) eddy.Invocation {
-	return eddy.Invocation{Engine: e, Logger: e.logger, RequestID: requestID, Cause: cause}
 }
 
 // Run implements reaction.Host. Concurrency is Lambda's business. Work that outlasts its timeout is left behind with its

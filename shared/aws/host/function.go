@@ -90,7 +90,33 @@ func (f *function) respond(ctx context.Context, event *httpEvent, header http.He
 	if err != nil {
 		return nil, err
 	}
-	return <-answer, nil
+	response := <-answer
+	return response, checkAnswer(sizeAsText(response.Body))
+}
+
+// maxAnswer is how many bytes a Lambda that is waited for can answer with, as JSON.
+const maxAnswer = 6 << 20
+
+// checkAnswer refuses what Lambda would refuse with an error of its own that says nothing.
+func checkAnswer(size int) error {
+	const rest = 64 << 10 // what is around it
+	if size+rest > maxAnswer {
+		return errs.New(errs.TooLarge, "the answer has %d bytes as JSON, more than fit into the %d of a Lambda: ask for less",
+			size, maxAnswer)
+	}
+	return nil
+}
+
+// sizeAsText returns about how many bytes a body has as a JSON string: exactly, once that may matter.
+func sizeAsText(body []byte) int {
+	if len(body) < maxAnswer/8 { // escaping makes six bytes of one at most
+		return len(body)
+	}
+	text, err := json.Marshal(string(body))
+	if err != nil {
+		return len(body)
+	}
+	return len(text)
 }
 
 // call runs the function for somebody who waits for its result.
@@ -104,6 +130,9 @@ func (f *function) call(ctx context.Context, call *message.Call) message.Reply {
 	result := make(chan json.RawMessage, 1)
 	err := f.engine.Run(ctx, f.Function, func(ctx context.Context) error {
 		out, err := f.Invoke(ctx, invocation, call.Payload)
+		if err == nil {
+			err = checkAnswer(len(out))
+		}
 		if err == nil {
 			result <- out
 		}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -157,5 +158,32 @@ func TestARequestForARouteIsServed(t *testing.T) {
 				t.Errorf("answered %s", got)
 			}
 		})
+	}
+}
+
+func TestAnAnswerThatLambdaWouldNotTakeIsRefused(t *testing.T) {
+	t.Parallel()
+	app := eddy.New()
+	eddy.Register(app, "a::b", func(_ context.Context, in struct{ N int }) (string, error) {
+		return strings.Repeat(`"`, in.N), nil
+	}, eddy.HTTP("GET /quotes"))
+	f, _ := app.Function("a::b")
+	lambda := newFunction(&engine{app: app, logger: slog.New(slog.DiscardHandler)}, f, nil)
+	for _, test := range []struct {
+		n, status int
+		code      eddy.Code
+	}{
+		{1_500_000, 200, ""},
+		{1_600_000, 413, ""}, // in the answer to a request each quote becomes four characters, in a reply two
+		{3_200_000, 413, eddy.CodeTooLarge},
+	} {
+		event := &httpEvent{RouteKey: "GET /quotes", RawQueryString: fmt.Sprintf("N=%d", test.n)}
+		if got := lambda.serve(t.Context(), event); got.StatusCode != test.status {
+			t.Errorf("%d quotes: status %d", test.n, got.StatusCode)
+		}
+		reply := lambda.call(t.Context(), &message.Call{Payload: json.RawMessage(fmt.Sprintf(`{"N":%d}`, test.n))})
+		if _, err := reply.Open(); eddy.CodeOf(err) != test.code {
+			t.Errorf("%d quotes: %v", test.n, err)
+		}
 	}
 }

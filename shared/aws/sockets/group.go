@@ -38,7 +38,8 @@ type group struct {
 	seen          versions
 	ahead         ahead
 	passing       []insight            // what joins knew of the item of the record that passes
-	read          []dynamo.Item        // by the last snapshot
+	read          []dynamo.Item        // by the last join
+	whole         []dynamo.Item        // the group, when it was read in this run
 	since         map[string]time.Time // when connections of this batch connected
 
 	learned            bool // ahead has what is not stored yet
@@ -89,7 +90,7 @@ func (g *group) goOn(state dynamo.LaneState) {
 
 // begin says that everything is stored.
 func (g *group) begin() {
-	g.learned = false
+	g.learned, g.whole = false, nil
 	g.since = map[string]time.Time{}
 	g.joined, g.left, g.gone = keys{}, keys{}, keys{}
 }
@@ -222,11 +223,18 @@ func (g *group) join(ctx context.Context, s *message.Socket) error {
 	return nil
 }
 
-// snapshot implements stream.Snapshot: at the position that the lane has come to, or ahead of it.
+// snapshot implements stream.Snapshot: at the position that the lane has come to, or ahead of it. Joins of the group that
+// come together share one: it was taken after they were asked for, and after all records beside them were written.
 func (g *group) snapshot(ctx context.Context, _ port.Collection, item string) ([]port.Document, uint64, error) {
-	read, err := g.options.Store.Snapshot(ctx, g.collection, item, stream.MaxSync)
-	if err != nil {
-		return nil, 0, err
+	read := g.whole
+	if item != "" || read == nil {
+		var err error
+		if read, err = g.options.Store.Snapshot(ctx, g.collection, item, stream.MaxSync); err != nil {
+			return nil, 0, err
+		}
+	}
+	if item == "" {
+		g.whole = append([]dynamo.Item{}, read...) // not nil, though there be none
 	}
 	docs := make([]port.Document, 0, len(read))
 	for _, one := range read {
@@ -242,9 +250,9 @@ func (g *group) snapshot(ctx context.Context, _ port.Collection, item string) ([
 // item passed, the time of its last write tells.
 func (g *group) learn() {
 	g.ahead.drop(&g.seen)
-	slices.SortStableFunc(g.read, func(a, b dynamo.Item) int { return a.Updated.Compare(b.Updated) })
+	oldest := func(a, b dynamo.Item) int { return a.Updated.Compare(b.Updated) }
 	old := g.options.Now().Add(-transit)
-	for _, one := range g.read {
+	for _, one := range slices.SortedFunc(slices.Values(g.read), oldest) {
 		d := itemDigest(one.Key)
 		passed, remembered := g.seen.version(d)
 		if remembered && one.Version <= passed || !remembered && one.Updated.Before(old) {

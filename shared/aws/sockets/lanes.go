@@ -148,7 +148,7 @@ func (l *Lanes) handleInOrder(ctx context.Context, collection port.Collection, l
 
 // handleOne handles a message. When it fails, what was handled before it can still be put down.
 func (l *Lanes) handleOne(ctx context.Context, g *group, one *letter) error {
-	if true {
+	if !g.isHandled(one.MessageId) {
 		told, err := l.unpack(ctx, &one.message)
 		if err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -58,13 +57,14 @@ type process struct {
 	batch     map[port.Collection][]string   // the messages of the run
 	joins     map[port.Collection][]*joining // among them, those that are to be followed
 	postponed []int32
+	refused   map[string]string // the codes of the errors that connections were told
 
+	unjudged   bool                 // frames are counted only
 	failPush   int                  // deliveries, after which pushes fail; negative: they do not
 	failSave   bool                 // nothing is stored
 	loseSave   bool                 // it is stored, and the run does not come to know it
 	failing    error                // of snapshots
 	beforeSave func(r *room)        // once
-	ctx        context.Context      //nolint:containedctx // of the run
 	times      map[string]time.Time // when connections were said to have connected
 }
 
@@ -77,7 +77,7 @@ type joining struct {
 }
 
 func (w *world) start() *process {
-	p := &process{world: w, failPush: -1, calls: map[string]int{}, times: map[string]time.Time{}}
+	p := &process{world: w, failPush: -1, calls: map[string]int{}, times: map[string]time.Time{}, refused: map[string]string{}}
 	epochs := 0
 	p.lanes = sockets.NewLanes(sockets.LanesOptions{
 		Store: p, Push: p.push, GetBlob: p.getBlob, Queue: p, QueueURL: "https://sqs.example/lanes.fifo", Now: w.now,
@@ -183,8 +183,14 @@ func (p *process) Snapshot(_ context.Context, group port.Collection, item string
 			return nil, errs.New(errs.TooLarge, "too much")
 		}
 	}
-	i := slices.IndexFunc(p.joins[group], func(j *joining) bool { return j.knows == nil })
-	p.joins[group][i].items, p.joins[group][i].knows = slices.Clone(items), versions
+	for _, j := range p.joins[group] {
+		if j.Item == item && (j.knows == nil || item == "" && !j.heard) {
+			j.items, j.knows = slices.Clone(items), maps.Clone(versions)
+			if item != "" {
+				break // those of the group share it
+			}
+		}
+	}
 	return items, nil
 }
 
@@ -239,8 +245,11 @@ func (p *process) push(_ context.Context, deliveries []sockets.Delivery) (gone [
 		}
 		for _, text := range d.Frames {
 			p.calls["frames"]++
+			if p.unjudged {
+				continue
+			}
 			if err := p.tell(d.Connection, text); err != nil && p.fault == nil {
-				p.fault = fmt.Errorf("%s was told %s: %w", d.Connection, text, err)
+				p.fault = fmt.Errorf("%s was told %.500s: %w", d.Connection, text, err)
 			}
 		}
 	}
@@ -250,6 +259,12 @@ func (p *process) push(_ context.Context, deliveries []sockets.Delivery) (gone [
 func (p *process) tell(connection string, text []byte) error {
 	var f frame
 	if err := json.Unmarshal(text, &f); err != nil {
+		return err
+	}
+	if f.Event.Type == "error" {
+		var refusal struct{ Code string }
+		err := json.Unmarshal(f.Event.Data, &refusal)
+		p.refused[connection] = refusal.Code
 		return err
 	}
 	group := port.Group(f.Stream, f.Group)
@@ -267,5 +282,3 @@ func (p *process) ChangeMessageVisibilityBatch(
 	}
 	return &sqs.ChangeMessageVisibilityBatchOutput{}, nil
 }
-
-var _ = slog.Any

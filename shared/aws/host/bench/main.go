@@ -43,7 +43,7 @@ func run(ctx context.Context, out io.Writer, starts, invokes int) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	ours, err := build(ctx, dir, "./functions/bootstrap")
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ func live(ctx context.Context, program string, invokes int) (life, error) {
 	api := &runtimeAPI{left: invokes, polls: make(chan time.Time, 1), done: make(chan struct{})}
 	server := &http.Server{Handler: api, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(listener) }()
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Stderr = os.Stderr
