@@ -10,13 +10,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/coder/websocket"
 
 	"github.com/eddyhq/eddy/functions"
 	"github.com/eddyhq/eddy/local/conformance"
+	"github.com/eddyhq/eddy/shared/aws/message"
 	"github.com/eddyhq/eddy/shared/deployed"
+	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/port"
 )
 
 // TestDeployed deploys the stack and holds it to every promise of the wire, and to what only a deployment promises.
@@ -25,6 +29,8 @@ func TestDeployed(t *testing.T) {
 	d := deploy(t, theEndpoint(t))
 	t.Run("every queue leaves what crashes its Lambda to the dead letters", d.redrives)
 	t.Run("the wire", func(t *testing.T) { conformance.Run(t, d.target()) })
+	t.Run("nothing has failed", d.nothingFailed)
+	t.Run("what crashed its Lambda is a dead letter, and takes effect when it is sent again", d.crashed)
 	t.Run("pushes that are throttled arrive later and in order", d.throttled)
 	t.Run("a frame that names a route of the API is a bad frame like others", d.routeNames)
 	t.Run("a second deploy changes nothing", func(t *testing.T) {
@@ -44,23 +50,110 @@ func (d deployment) redrives(t *testing.T) {
 		queues = append(queues, deployed.QueueName(theStack, f.ID))
 	}
 	for _, name := range queues {
-		found, err := client.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: &name})
-		if err != nil {
-			t.Errorf("the queue %s: %v", name, err)
-			continue
-		}
-		got, err := client.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
-			QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameRedrivePolicy},
-		})
-		if err != nil {
-			t.Errorf("the queue %s: %v", name, err)
-			continue
-		}
-		policy := got.Attributes[string(types.QueueAttributeNameRedrivePolicy)]
+		policy := d.attribute(t, client, name, types.QueueAttributeNameRedrivePolicy)
 		if !strings.Contains(policy, ":"+deployed.CrashedQueueName(theStack)+`"`) {
 			t.Errorf("the queue %s redrives to %q, want to %s", name, policy, deployed.CrashedQueueName(theStack))
 		}
 	}
+}
+
+// attribute returns an attribute of a queue.
+func (d deployment) attribute(t *testing.T, client *sqs.Client, queue string, name types.QueueAttributeName) string {
+	t.Helper()
+	found, err := client.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: &queue})
+	if err != nil {
+		t.Fatalf("the queue %s: %v", queue, err)
+	}
+	got, err := client.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{name},
+	})
+	if err != nil {
+		t.Fatalf("the queue %s: %v", queue, err)
+	}
+	return got.Attributes[string(name)]
+}
+
+// nothingFailed wants no dead letter, and no message in the queues of what Lambdas crashed on.
+func (d deployment) nothingFailed(t *testing.T) {
+	if letters := d.deadLetters(t, map[string]any{}); len(letters) > 0 {
+		t.Errorf("there are dead letters: %+v", letters)
+	}
+	client := sqs.NewFromConfig(d.config)
+	for _, name := range []string{
+		deployed.CrashedQueueName(theStack), theStack + "-crashed-again.fifo", theStack + "-stream-failures",
+	} {
+		for _, waiting := range []types.QueueAttributeName{
+			types.QueueAttributeNameApproximateNumberOfMessages,
+			types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+		} {
+			if count := d.attribute(t, client, name, waiting); count != "0" {
+				t.Errorf("the queue %s has %s %s", name, count, waiting)
+			}
+		}
+	}
+}
+
+// crashed puts a delivery where SQS puts what was received too often, since no function of the app crashes, and wants it
+// kept as a dead letter, and to have its effect once it is sent again.
+func (d deployment) crashed(t *testing.T) {
+	const function = "todos::on-change"
+	key := fmt.Sprintf("todo-crashed-%d", time.Now().UnixNano())
+	todo := fmt.Sprintf(`{"id":%q,"title":"crashed","completed":false,"created_at":"2026-01-02T03:04:05Z"}`, key)
+	change := port.Change{Collection: port.Scope("todos"), Key: key, New: document.Value(todo), Version: time.Now().UnixMicro()}
+	body, err := message.Encode(message.Message{
+		Function: function,
+		Lane:     key,
+		Records:  []message.Record{{ID: change.ID(), Record: port.Record{Change: &change}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := sqs.NewFromConfig(d.config)
+	queue, err := client.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(deployed.CrashedQueueName(theStack))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl: queue.QueueUrl, MessageBody: aws.String(string(body)),
+		MessageGroupId: aws.String(port.Digest(key)), MessageDeduplicationId: aws.String(change.ID()),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters := d.deadLetters(t, map[string]any{"function_id": function})
+	for deadline := time.Now().Add(patience); len(letters) == 0 && time.Now().Before(deadline); {
+		letters = d.deadLetters(t, map[string]any{"function_id": function})
+	}
+	if len(letters) != 1 || letters[0].Payload.Key != key {
+		t.Fatalf("the dead letters are %+v, want one of %s", letters, key)
+	}
+
+	c := d.subscribe(t, "todos-live", "all")
+	c.next(t)
+	d.invoke(t, "queue::redrive", map[string]any{"function_id": function, "id": letters[0].ID})
+	if got := string(c.next(t).Event.Event); !strings.Contains(got, key) {
+		t.Errorf("the subscribers were told %s, want of %s", got, key)
+	}
+	if letters := d.deadLetters(t, map[string]any{}); len(letters) > 0 {
+		t.Errorf("there are still dead letters: %+v", letters)
+	}
+}
+
+// letter is as much of a dead letter as the cases here look at.
+type letter struct {
+	ID      string
+	Payload struct{ Key string }
+	Message string
+}
+
+// deadLetters returns the first page of queue::dead_letters.
+func (d deployment) deadLetters(t *testing.T, payload map[string]any) []letter {
+	t.Helper()
+	var page struct{ Items []letter }
+	if err := json.Unmarshal(d.invoke(t, "queue::dead_letters", payload), &page); err != nil {
+		t.Fatal(err)
+	}
+	return page.Items
 }
 
 // throttled has the first pushes to a subscriber refused with 429, and wants none of them lost.
@@ -70,7 +163,7 @@ func (d deployment) throttled(t *testing.T) {
 	}
 	const pushes, refusals = 5, 3
 	stream := fmt.Sprintf("throttled-%d", time.Now().UnixNano())
-	c := d.subscribe(t, stream)
+	c := d.subscribe(t, stream, "g")
 	if got := c.next(t); got.Event.Type != "sync" {
 		t.Fatalf("the first frame is %q, want a sync", got.Event.Type)
 	}
@@ -93,7 +186,7 @@ func (d deployment) throttled(t *testing.T) {
 
 // routeNames sends frames whose type is the name of a route of the WebSocket API, which selects routes by it.
 func (d deployment) routeNames(t *testing.T) {
-	c := d.subscribe(t, "")
+	c := d.subscribe(t, "", "")
 	for _, name := range []string{deployed.RouteConnect, deployed.RouteDisconnect, deployed.RouteDefault} {
 		c.send(t, `{"type":"`+name+`"}`)
 		if got := c.next(t); got.Event.Type != "error" {
@@ -106,8 +199,8 @@ func (d deployment) routeNames(t *testing.T) {
 	}
 }
 
-// invoke calls a function by its id and wants it to succeed.
-func (d deployment) invoke(t *testing.T, function string, payload any) {
+// invoke calls a function by its id, wants it to succeed, and returns its result.
+func (d deployment) invoke(t *testing.T, function string, payload any) []byte {
 	t.Helper()
 	text, err := json.Marshal(payload)
 	if err != nil {
@@ -127,9 +220,11 @@ func (d deployment) invoke(t *testing.T, function string, payload any) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if said, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: status %d, %v: %s", function, response.StatusCode, err, said)
+	result, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: status %d, %v: %s", function, response.StatusCode, err, result)
 	}
+	return result
 }
 
 // subscriber is a client of the WebSocket API.
@@ -144,13 +239,9 @@ type frame struct {
 	}
 }
 
-// subscribe opens a socket that subscribes to the group "g" of a stream, or to nothing.
-func (d deployment) subscribe(t *testing.T, stream string) subscriber {
+// subscribe opens a socket that subscribes to the group of a stream, or to nothing when both are "".
+func (d deployment) subscribe(t *testing.T, stream, group string) subscriber {
 	t.Helper()
-	group := ""
-	if stream != "" {
-		group = "g"
-	}
 	connection, _, err := websocket.Dial(t.Context(), d.target().WebSocket(stream, group, ""), nil)
 	if err != nil {
 		t.Fatal(err)

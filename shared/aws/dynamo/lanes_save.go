@@ -54,7 +54,11 @@ func (l *Lanes) putLane(group port.Collection, save *LaneSave) *types.Put {
 	row := laneKey(group, laneRow)
 	row[epochName], row[sequenceName], row[stampName] = text(is.Epoch), number(int64(is.Sequence)), number(is.Stamp)
 	row[revisionName], row[subscriptionsName] = number(int64(is.Revision)), number(int64(is.Subscriptions))
-	row[seenName], row[handledName] = binary(is.Seen), binary(is.Handled)
+	for name, bytes := range map[string][]byte{seenName: is.Seen, handledName: is.Handled} {
+		if len(bytes) > 0 {
+			row[name] = binary(bytes)
+		}
+	}
 	row[deployed.Expires] = number(l.store.expiry(laneLife))
 
 	e := newExpression()
@@ -100,7 +104,9 @@ func (l *Lanes) actions(group port.Collection, lane *types.Put, save *LaneSave) 
 	}
 	if save.Ahead != nil {
 		row := laneKey(group, aheadRow)
-		row[aheadName] = binary(save.Ahead)
+		if len(save.Ahead) > 0 {
+			row[aheadName] = binary(save.Ahead)
+		}
 		put(row)
 	}
 	for i := range save.Joined {

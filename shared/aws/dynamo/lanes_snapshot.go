@@ -22,9 +22,9 @@ type Item struct {
 	Updated time.Time
 }
 
-// Snapshot returns the items of a group in ascending order of their ids, or, when item is not "", that one if there is such a one.
-// Unlike List it has what was deleted lately too. Each item was current at some moment of the call. Snapshot fails with
-// too_large when the values have more than most bytes.
+// Snapshot returns the items of a group in ascending order of their ids, or, when item is not "", that one, if there is
+// such a one. Unlike List it has what was deleted lately too. Each item was current at some moment of the call. Snapshot
+// fails with too_large when the values have more than most bytes.
 func (l *Lanes) Snapshot(ctx context.Context, group port.Collection, item string, most int) ([]Item, error) {
 	if item != "" {
 		found, err := l.store.get(ctx, l.store.documents, key(string(group), item))
@@ -51,7 +51,8 @@ func (l *Lanes) Snapshot(ctx context.Context, group port.Collection, item string
 				return false, err
 			}
 			if size += len(one.Value); size > most {
-				return false, errs.New(errs.TooLarge, "the group has more than the %d bytes that can be sent at once: join its items", most)
+				return false, errs.New(errs.TooLarge,
+					"the group has more than the %d bytes that can be sent at once: join its items", most)
 			}
 			items = append(items, one)
 		}

@@ -203,7 +203,9 @@ func (s *Store) queryAllowed(
 
 const queryOperation = "Query"
 
-func (s *Store) pages(ctx context.Context, in *dynamodb.QueryInput, take func(*dynamodb.QueryOutput) (more bool, err error)) error {
+func (s *Store) pages(
+	ctx context.Context, in *dynamodb.QueryInput, take func(*dynamodb.QueryOutput) (more bool, err error),
+) error {
 	in.ConsistentRead = aws.Bool(true)
 	for {
 		var out *dynamodb.QueryOutput

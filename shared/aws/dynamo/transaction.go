@@ -120,7 +120,24 @@ func (t *together) plan(ctx context.Context) error {
 			creates = append(creates, writes[i].Collection)
 		}
 	}
+	if err := t.checkSize(); err != nil {
+		return err
+	}
 	return each(len(creates), func(i int) error { return t.enter(ctx, creates[i]) })
+}
+
+// checkSize refuses a commit that leaves more than one may.
+func (t *together) checkSize() error {
+	size := 0
+	for i := range t.plans {
+		if t.plans[i].writes {
+			size += t.plans[i].new.Size()
+		}
+	}
+	if size > port.MaxCommit {
+		return errs.New(errs.TooLarge, "the commit leaves %d bytes, more than the %d it may: divide it", size, port.MaxCommit)
+	}
+	return nil
 }
 
 // indexed gives a conflict the index of its write.

@@ -217,6 +217,9 @@ func TestLostReplies(t *testing.T) {
 			says("GetItem", found(stored(41, seven))), replyLost.of("UpdateItem"),
 			says("GetItem", found(mine(42, `{"M":{"a":{"N":"1"},"n":{"N":"7"}}}`))),
 		}, outcome{result: result(`{"n":7}`, `{"a":1,"n":7}`, 42)}},
+		{"a merge whose document others wrote may have been done: unavailable", alone(merge(`{"a":1}`)), []exchange{
+			says("GetItem", found(stored(41, seven))), replyLost.of("UpdateItem"), says("GetItem", found(stored(43, seven))),
+		}, outcome{code: errs.Unavailable}},
 		{"a delete of what is not there had nothing to do", alone(remove()), []exchange{
 			replyLost.of("UpdateItem"), says("GetItem", ""),
 		}, outcome{}},

@@ -32,8 +32,8 @@ const (
 	fail       // this is nothing about the connection
 )
 
-// run tries until the frame is delivered (gone is false) or the connection is no more. The caller holds a slot, which others
-// may use during waits.
+// run tries until the frame is delivered (gone is false) or the connection is no more. The caller holds a slot, which
+// others may use during waits.
 func (f *flight) run(ctx context.Context) (gone bool, err error) {
 	for {
 		err := f.post(ctx)
@@ -70,8 +70,8 @@ func (f *flight) post(ctx context.Context) error {
 	return err
 }
 
-// statusOf returns the HTTP status that AWS answered with: 0 when it did not answer. The status tells more than the kind of
-// the error, which not every endpoint sends.
+// statusOf returns the HTTP status that AWS answered with: 0 when it did not answer. The status tells more than the kind
+// of the error, which not every endpoint sends.
 func statusOf(err error) int {
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) {

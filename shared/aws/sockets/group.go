@@ -37,7 +37,7 @@ type group struct {
 	revision      uint64                                    // of the last join, or what is stored
 	seen          versions
 	ahead         ahead
-	passing       []insight            // what joins knew of the item of the record that passes
+	passing       []insight            // what joins knew of the item whose record passes
 	read          []dynamo.Item        // by the last join
 	whole         []dynamo.Item        // the group, when it was read in this run
 	since         map[string]time.Time // when connections of this batch connected
@@ -70,7 +70,8 @@ func newGroup(
 	return g
 }
 
-// continues reports whether the group, kept in memory, has the subscriptions of the stored state. If so, it goes on there.
+// continues reports whether the group, kept in memory, has the subscriptions of the stored state. If so, it goes on
+// there.
 func (g *group) continues(state dynamo.LaneState) bool {
 	if state.Epoch != g.epoch || state.Revision != g.stored.Revision {
 		return false
@@ -84,13 +85,13 @@ func (g *group) goOn(state dynamo.LaneState) {
 	g.sequence, g.revision = state.Sequence, state.Revision
 	g.seen = decodeVersions(state.Seen)
 	g.lane.StampAfter(state.Stamp)
-	g.handled = nil
+	g.handled, g.whole = nil, nil
 	g.begin()
 }
 
 // begin says that everything is stored.
 func (g *group) begin() {
-	g.learned, g.whole = false, nil
+	g.learned = false
 	g.since = map[string]time.Time{}
 	g.joined, g.left, g.gone = keys{}, keys{}, keys{}
 }
@@ -119,7 +120,7 @@ func (g *group) remove(key dynamo.SubscriptionKey) bool {
 	return true
 }
 
-// isHandled reports whether the stored state has what came of the message: then the queue did not hear that it was handled.
+// isHandled reports whether the stored state has what came of the message: the queue did not hear that it was handled.
 func (g *group) isHandled(id string) bool {
 	if id == "" {
 		return false
@@ -199,7 +200,7 @@ func (g *group) knows(connection string, change *port.Change) bool {
 	return true
 }
 
-// join subscribes a connection. A join that cannot be followed is said to the connection, and is no failure of the message.
+// join subscribes a connection. One that cannot be is told so, which is no failure of the message.
 func (g *group) join(ctx context.Context, s *message.Socket) error {
 	g.since[s.Connection] = time.UnixMilli(s.ConnectedAt)
 	key := dynamo.SubscriptionKey{Connection: s.Connection, ID: s.SubscriptionID}
@@ -209,7 +210,8 @@ func (g *group) join(ctx context.Context, s *message.Socket) error {
 		return errs.From(ctx.Err())
 	}
 	if err != nil {
-		g.options.Logger.ErrorContext(ctx, "a join failed", slog.String("group", string(g.collection)), slog.Any("error", err))
+		g.options.Logger.ErrorContext(ctx, "a join failed",
+			slog.String("group", string(g.collection)), slog.Any("error", err))
 		return nil
 	}
 	g.revision++
@@ -223,8 +225,8 @@ func (g *group) join(ctx context.Context, s *message.Socket) error {
 	return nil
 }
 
-// snapshot implements stream.Snapshot: at the position that the lane has come to, or ahead of it. Joins of the group that
-// come together share one: it was taken after they were asked for, and after all records beside them were written.
+// snapshot implements stream.Snapshot: at the position that the lane has come to, or ahead of it. The joins of a run
+// share that of the group: it was taken after they were asked for, and after all records beside them were written.
 func (g *group) snapshot(ctx context.Context, _ port.Collection, item string) ([]port.Document, uint64, error) {
 	read := g.whole
 	if item != "" || read == nil {

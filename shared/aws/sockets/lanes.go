@@ -29,8 +29,9 @@ type LaneStore interface {
 
 // Postponer is what Lanes need of *sqs.Client.
 type Postponer interface {
-	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, options ...func(*sqs.Options)) (
-		*sqs.ChangeMessageVisibilityBatchOutput, error)
+	ChangeMessageVisibilityBatch(
+		ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, options ...func(*sqs.Options),
+	) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 }
 
 // LanesOptions are what Lanes need; all of them are required, but for Logger.
@@ -82,7 +83,8 @@ func (l *Lanes) Receive(ctx context.Context, event events.SQSEvent) events.SQSEv
 	response := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
 	for _, letters := range failed {
 		for _, left := range letters {
-			response.BatchItemFailures = append(response.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: left.MessageId})
+			response.BatchItemFailures = append(response.BatchItemFailures,
+				events.SQSBatchItemFailure{ItemIdentifier: left.MessageId})
 		}
 	}
 	return response
@@ -90,7 +92,9 @@ func (l *Lanes) Receive(ctx context.Context, event events.SQSEvent) events.SQSEv
 
 // sort returns the messages by their groups, and the groups in the order in which they appear. What cannot be read would
 // not be read the next time either: it is dropped, and what it was about is in the table of documents.
-func (l *Lanes) sort(ctx context.Context, event events.SQSEvent) (order []port.Collection, mail map[port.Collection][]letter) {
+func (l *Lanes) sort(ctx context.Context, event events.SQSEvent) (
+	order []port.Collection, mail map[port.Collection][]letter,
+) {
 	mail = map[port.Collection][]letter{}
 	for i := range event.Records {
 		one := letter{SQSMessage: &event.Records[i]}
@@ -115,8 +119,9 @@ func (l *Lanes) handle(ctx context.Context, collection port.Collection, letters 
 	if err == nil {
 		return nil
 	}
-	l.options.Logger.ErrorContext(ctx, "messages of a live group are left for later", slog.String("group", string(collection)),
-		slog.Int("done", done), slog.Int("left", len(letters)-done), slog.Any("error", err))
+	l.options.Logger.ErrorContext(ctx, "messages of a live group are left for later",
+		slog.String("group", string(collection)), slog.Int("done", done), slog.Int("left", len(letters)-done),
+		slog.Any("error", err))
 	l.postpone(ctx, letters[done:])
 	return letters[done:]
 }
@@ -195,7 +200,7 @@ func (l *Lanes) open(ctx context.Context, collection port.Collection) (*group, e
 	return newGroup(&l.options, collection, state, subscriptions), nil
 }
 
-// take returns what is in memory of a group, if anything, and forgets it: only what was handled to its end is kept again.
+// take returns what is in memory of a group, if anything, and forgets it: what is handled to its end is kept again.
 func (l *Lanes) take(collection port.Collection) *group {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -214,6 +219,7 @@ func (l *Lanes) keep(g *group) {
 	if g.subscriptions == 0 {
 		return // there is nothing to be read again
 	}
+	g.whole = nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.groups[g.collection] = g
@@ -227,8 +233,8 @@ func (l *Lanes) keep(g *group) {
 	}
 }
 
-// postpone has messages of one group come again after a wait that doubles with each time the first was received. A queue
-// that is not told waits for longer.
+// postpone has messages of one group come again after a wait that doubles with each time the first was received. A
+// queue that is not told waits for longer.
 func (l *Lanes) postpone(ctx context.Context, letters []letter) {
 	const longest, doublings = 60, 6 // seconds
 	received, err := strconv.Atoi(letters[0].Attributes["ApproximateReceiveCount"])

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -23,27 +22,27 @@ type mail struct {
 	socket message.Socket
 }
 
-func joinOf(event *events.APIGatewayWebsocketProxyRequest, join stream.Join) mail {
+func joinOf(event *request, join stream.Join) mail {
 	m := leaveOf(event, join)
 	m.socket.Kind, m.socket.Item = message.Join, join.Item
 	return m
 }
 
 // leaveOf takes a join whose names are known to be good.
-func leaveOf(event *events.APIGatewayWebsocketProxyRequest, join stream.Join) mail {
+func leaveOf(event *request, join stream.Join) mail {
 	m := goneOf(event, port.Group(join.Stream, join.Group))
 	m.socket.Kind, m.socket.SubscriptionID = message.Leave, join.SubscriptionID
 	return m
 }
 
-func goneOf(event *events.APIGatewayWebsocketProxyRequest, group port.Collection) mail {
+func goneOf(event *request, group port.Collection) mail {
 	return mail{group, message.Socket{
 		Kind: message.Gone, Connection: event.RequestContext.ConnectionID, ConnectedAt: event.RequestContext.ConnectedAt,
 	}}
 }
 
 // entry returns the message as the queue takes it. An event that AWS tells twice makes one message.
-func (m *mail) entry(event *events.APIGatewayWebsocketProxyRequest, id int) (types.SendMessageBatchRequestEntry, error) {
+func (m *mail) entry(event *request, id int) (types.SendMessageBatchRequestEntry, error) {
 	text, err := message.Encode(message.Message{Function: deployed.RoleLanes, Lane: string(m.group), Socket: &m.socket})
 	if err != nil {
 		return types.SendMessageBatchRequestEntry{}, err
@@ -58,7 +57,7 @@ func (m *mail) entry(event *events.APIGatewayWebsocketProxyRequest, id int) (typ
 	}, nil
 }
 
-func (s *Socket) post(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest, m mail) error {
+func (s *Socket) post(ctx context.Context, event *request, m mail) error {
 	entry, err := m.entry(event, 0)
 	if err != nil {
 		return err
@@ -71,7 +70,7 @@ func (s *Socket) post(ctx context.Context, event *events.APIGatewayWebsocketProx
 }
 
 // postGone tells groups that a connection is no more. Who is not told finds out by pushing to it.
-func (s *Socket) postGone(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest, groups []port.Collection) error {
+func (s *Socket) postGone(ctx context.Context, event *request, groups []port.Collection) error {
 	const most = 10 // of one batch
 	for batch := range slices.Chunk(groups, most) {
 		in := &sqs.SendMessageBatchInput{QueueUrl: &s.options.QueueURL}

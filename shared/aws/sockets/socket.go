@@ -36,8 +36,9 @@ type SocketState interface {
 // Sender is what a Socket needs of *sqs.Client.
 type Sender interface {
 	SendMessage(ctx context.Context, in *sqs.SendMessageInput, options ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
-	SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options)) (
-		*sqs.SendMessageBatchOutput, error)
+	SendMessageBatch(
+		ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options),
+	) (*sqs.SendMessageBatchOutput, error)
 }
 
 // SocketOptions are what a Socket needs; all of them are required, but for Logger.
@@ -54,8 +55,8 @@ type SocketOptions struct {
 // Socket answers what a WebSocket API tells of its connections: it is the role deployed.RoleSocket. Its methods are safe
 // for concurrent use.
 //
-// What it has to say to a client it pushes. The response of a route would do as well, but a route that responds does so to
-// every frame, to a join with an empty one.
+// What it has to say to a client it pushes. A route could respond in its place, but one that responds does so to each
+// frame, and to a join with an empty message, which is none that a client may get.
 type Socket struct{ options SocketOptions }
 
 // NewSocket returns the Socket of a Lambda.
@@ -66,8 +67,15 @@ func NewSocket(options SocketOptions) *Socket {
 	return &Socket{options}
 }
 
+type (
+	request  = events.APIGatewayWebsocketProxyRequest
+	response = events.APIGatewayProxyResponse
+)
+
 // Handle answers an event by what happened. The route is no guide: a client's frame can name any.
-func (s *Socket) Handle(ctx context.Context, event events.APIGatewayWebsocketProxyRequest) events.APIGatewayProxyResponse {
+func (s *Socket) Handle(
+	ctx context.Context, event events.APIGatewayWebsocketProxyRequest,
+) events.APIGatewayProxyResponse {
 	var err error
 	switch event.RequestContext.EventType {
 	case "CONNECT":
@@ -82,26 +90,26 @@ func (s *Socket) Handle(ctx context.Context, event events.APIGatewayWebsocketPro
 	if err != nil {
 		return s.refuse(ctx, &event, err)
 	}
-	return events.APIGatewayProxyResponse{StatusCode: http.StatusOK}
+	return response{StatusCode: http.StatusOK}
 }
 
-func (s *Socket) refuse(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest, err error) events.APIGatewayProxyResponse {
+func (s *Socket) refuse(ctx context.Context, event *request, err error) response {
 	if errs.CodeOf(err).HTTPStatus() >= http.StatusInternalServerError {
 		s.log(ctx, event, "an event of a connection could not be followed", err)
 	}
 	refusal := eddy.ErrorResponse(err, event.RequestContext.RequestID)
-	return events.APIGatewayProxyResponse{
+	return response{
 		StatusCode: refusal.Status, Headers: map[string]string{"Content-Type": "application/json"}, Body: string(refusal.Body),
 	}
 }
 
-func (s *Socket) log(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest, text string, err error) {
+func (s *Socket) log(ctx context.Context, event *request, text string, err error) {
 	s.options.Logger.ErrorContext(ctx, text, slog.String("connection", event.RequestContext.ConnectionID),
 		slog.String("event", event.RequestContext.EventType), slog.Any("error", err))
 }
 
 // connect decides whether a connection comes to be, and what it joins at once.
-func (s *Socket) connect(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest) events.APIGatewayProxyResponse {
+func (s *Socket) connect(ctx context.Context, event *request) response {
 	err := s.checkOrigin(event)
 	if err == nil {
 		err = s.joinByURL(ctx, event)
@@ -109,15 +117,15 @@ func (s *Socket) connect(ctx context.Context, event *events.APIGatewayWebsocketP
 	if err != nil {
 		return s.refuse(ctx, event, err)
 	}
-	response := events.APIGatewayProxyResponse{StatusCode: http.StatusOK}
+	accepted := response{StatusCode: http.StatusOK}
 	if protocol := offeredToken(event); protocol != "" {
-		response.Headers = map[string]string{protocolHeader: protocol}
+		accepted.Headers = map[string]string{protocolHeader: protocol}
 	}
-	return response
+	return accepted
 }
 
 // checkOrigin refuses a page of a foreign origin: browsers send no preflight for a WebSocket.
-func (s *Socket) checkOrigin(event *events.APIGatewayWebsocketProxyRequest) error {
+func (s *Socket) checkOrigin(event *request) error {
 	origin := header(event, "Origin")
 	if origin == "" {
 		return nil
@@ -135,7 +143,7 @@ func (s *Socket) checkOrigin(event *events.APIGatewayWebsocketProxyRequest) erro
 	return errs.New(errs.PermissionDenied, "pages of %s may not connect; see eddy.AllowOrigins", origin)
 }
 
-func (s *Socket) joinByURL(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest) error {
+func (s *Socket) joinByURL(ctx context.Context, event *request) error {
 	join, err := namedInURL(event)
 	if join == nil || err != nil {
 		return err
@@ -148,7 +156,7 @@ func (s *Socket) joinByURL(ctx context.Context, event *events.APIGatewayWebsocke
 }
 
 // namedInURL returns the join that the query of a connection asks for, nil for none.
-func namedInURL(event *events.APIGatewayWebsocketProxyRequest) (*stream.Join, error) {
+func namedInURL(event *request) (*stream.Join, error) {
 	var join stream.Join
 	var faults []errs.Detail
 	named := false
@@ -182,7 +190,7 @@ func namedInURL(event *events.APIGatewayWebsocketProxyRequest) (*stream.Join, er
 }
 
 // header returns a header of a $connect, whatever the case of its name.
-func header(event *events.APIGatewayWebsocketProxyRequest, name string) string {
+func header(event *request, name string) string {
 	for found, value := range event.Headers {
 		if strings.EqualFold(found, name) {
 			return value
@@ -193,7 +201,7 @@ func header(event *events.APIGatewayWebsocketProxyRequest, name string) string {
 
 // offeredToken returns the subprotocol that carries a credential. A browser takes a connection only if the server accepts
 // one that it offered.
-func offeredToken(event *events.APIGatewayWebsocketProxyRequest) string {
+func offeredToken(event *request) string {
 	for protocol := range strings.SplitSeq(header(event, protocolHeader), ",") {
 		if protocol = strings.TrimSpace(protocol); strings.HasPrefix(protocol, tokenProtocol) {
 			return protocol
@@ -203,7 +211,7 @@ func offeredToken(event *events.APIGatewayWebsocketProxyRequest) string {
 }
 
 // message follows a frame of a client. What is wrong with the frame is said to the client, and is no failure.
-func (s *Socket) message(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest) error {
+func (s *Socket) message(ctx context.Context, event *request) error {
 	frame, err := parse(event)
 	if err != nil {
 		return s.tellError(ctx, event, stream.Join{}, err)
@@ -227,7 +235,7 @@ func (s *Socket) message(ctx context.Context, event *events.APIGatewayWebsocketP
 	return nil
 }
 
-func parse(event *events.APIGatewayWebsocketProxyRequest) (stream.ClientFrame, error) {
+func parse(event *request) (stream.ClientFrame, error) {
 	switch {
 	case event.IsBase64Encoded:
 		return stream.ClientFrame{}, errs.New(errs.InvalidArgument, "a frame must be a text message")
@@ -239,7 +247,7 @@ func parse(event *events.APIGatewayWebsocketProxyRequest) (stream.ClientFrame, e
 }
 
 // mayJoin bounds the subscriptions of a connection. Joins that are on their way are not counted.
-func (s *Socket) mayJoin(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest, join stream.Join) error {
+func (s *Socket) mayJoin(ctx context.Context, event *request, join stream.Join) error {
 	connection := event.RequestContext.ConnectionID
 	joins, err := s.options.State.Joins(ctx, connection, maxSubscriptions)
 	if err != nil || joins < maxSubscriptions {
@@ -256,12 +264,12 @@ func (s *Socket) mayJoin(ctx context.Context, event *events.APIGatewayWebsocketP
 	return errs.New(errs.ConditionNotMet, "a connection has at most %d subscriptions: use another", maxSubscriptions)
 }
 
-func (s *Socket) tellError(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest, join stream.Join, err error) error {
+func (s *Socket) tellError(ctx context.Context, event *request, join stream.Join, err error) error {
 	return s.tell(ctx, event, stream.ErrorFrame(s.options.Now(), join, err).AppendTo(nil))
 }
 
 // tell pushes a frame to the client of an event, if it is still there.
-func (s *Socket) tell(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest, frame []byte) error {
+func (s *Socket) tell(ctx context.Context, event *request, frame []byte) error {
 	_, err := s.options.Push(ctx, []Delivery{{Connection: event.RequestContext.ConnectionID, Frames: [][]byte{frame}}})
 	if err != nil {
 		return fmt.Errorf("answer a frame: %w", err)
@@ -270,7 +278,7 @@ func (s *Socket) tell(ctx context.Context, event *events.APIGatewayWebsocketProx
 }
 
 // disconnect tells the groups of a connection that it is no more.
-func (s *Socket) disconnect(ctx context.Context, event *events.APIGatewayWebsocketProxyRequest) error {
+func (s *Socket) disconnect(ctx context.Context, event *request) error {
 	connection := event.RequestContext.ConnectionID
 	if s.options.Now().Sub(connectedAt(event)) < 2*youth { // nobody asks later; see Pusher
 		if err := s.options.State.Close(ctx, connection); err != nil {
@@ -284,6 +292,6 @@ func (s *Socket) disconnect(ctx context.Context, event *events.APIGatewayWebsock
 	return s.postGone(ctx, event, groups)
 }
 
-func connectedAt(event *events.APIGatewayWebsocketProxyRequest) time.Time {
+func connectedAt(event *request) time.Time {
 	return time.UnixMilli(event.RequestContext.ConnectedAt)
 }

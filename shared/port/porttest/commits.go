@@ -2,6 +2,7 @@ package porttest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/errs"
@@ -94,6 +95,18 @@ func commitCases() []testCase {
 			f.delete(metrics, "taken")
 			f.commit(port.Commit{Writes: writes})
 			f.same("keys", f.keys(todos, "", 100), numbered(89))
+		}},
+		{"what a commit leaves has its bounds, and beyond them nothing is done", func(f *fixture) {
+			large := `"` + strings.Repeat("x", 380_000) + `"`
+			var writes []port.Write
+			for _, key := range numbered(10) {
+				writes = append(writes, set(todos, key, large))
+			}
+			f.commit(port.Commit{Writes: writes[:9]})
+			_, err := f.Documents.Commit(f.Context(), port.Commit{Writes: append(writes, set(todos, "key-0010", `"one more"`))})
+			f.wantCode(err, errs.TooLarge)
+			f.wantText(todos, "key-0009", "")
+			f.wantText(todos, "key-0010", "")
 		}},
 		{"the same key in two collections is two documents", func(f *fixture) {
 			f.commit(port.Commit{Writes: []port.Write{set(todos, "k", `1`), set(metrics, "k", `2`)}})
