@@ -20,14 +20,16 @@ import (
 
 	"github.com/eddyhq/eddy/shared/aws/dynamo"
 	"github.com/eddyhq/eddy/shared/aws/message"
+	"github.com/eddyhq/eddy/shared/aws/sender"
 	"github.com/eddyhq/eddy/shared/deployed"
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/port/porttest"
 )
 
-// endpointVariable holds the URL of a DynamoDB on which tests create tables.
-const endpointVariable = "EDDY_DYNAMODB_ENDPOINT"
+// endpointVariable holds the URL of a server with a DynamoDB on which tests create tables. It may say "aws" instead, but not
+// for this suite, which creates some hundreds.
+const endpointVariable = "EDDY_AWS_ENDPOINT"
 
 // endpoint is a DynamoDB with tables of one test.
 type endpoint struct {
@@ -41,14 +43,14 @@ type endpoint struct {
 func dial(tb testing.TB) *endpoint {
 	tb.Helper()
 	url := os.Getenv(endpointVariable)
-	if url == "" {
-		tb.Skipf("%s names no DynamoDB to test with", endpointVariable)
+	if url == "" || url == "aws" {
+		tb.Skipf("%s is %q: it is to name a server on which tables can be made by the hundred; see make test-aws", endpointVariable, url)
 	}
 	transport := &http.Transport{IdleConnTimeout: time.Second, MaxIdleConnsPerHost: 64}
 	tb.Cleanup(transport.CloseIdleConnections) // after the tables are deleted
 	client := &http.Client{Transport: transport}
 	skipWhatMotoGetsWrong(tb, client, url)
-	config := configFor(client)
+	config := configFor(sender.Over(client))
 	config.BaseEndpoint = &url
 	e := &endpoint{config: config, client: dynamo.NewClient(config)}
 	name := "test-" + uuid.NewString()

@@ -47,8 +47,8 @@ const (
 	closedLife       = 24 * time.Hour // it is asked for in the first seconds of a connection
 )
 
-// Lanes keeps what has to be known of live groups from one run that handles them to the next, and who subscribes to them.
-// Its methods are safe for concurrent use.
+// Lanes keeps what has to be known of live groups from one run that handles them to the next, and who subscribes to
+// them. Its methods are safe for concurrent use.
 type Lanes struct{ store *Store }
 
 // NewLanes returns the Lanes in the tables of the store.

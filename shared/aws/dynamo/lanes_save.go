@@ -32,9 +32,9 @@ const (
 	maxDeletes         = 25 // of one batch
 )
 
-// Save puts the state of a group down, with what joined and left, all of it or nothing; then it removes the rows of what is
-// gone. It fails with conflict when the stored state is not the one that was: somebody else handles the group. That is
-// also said of a state that was stored already, when the reply to that was lost.
+// Save puts the state of a group down, with what joined and left, all of it or nothing; then it removes the rows of
+// what is gone. It fails with conflict when the stored state is not the one that was: somebody else handles the group.
+// That is also said of a state that was stored already, when the reply to that was lost.
 func (l *Lanes) Save(ctx context.Context, group port.Collection, save LaneSave) error {
 	var err error
 	if lane := l.putLane(group, &save); len(save.Joined)+len(save.Left) == 0 && save.Ahead == nil {
@@ -133,7 +133,8 @@ func rowsOf(group port.Collection, s *Subscription) [rowsOfSubscription]item {
 	return rows
 }
 
-// keysOf returns the keys of the rows of a subscription. A digest stands for the group where a sort key has no room for it.
+// keysOf returns the keys of the rows of a subscription. A digest stands for the group where a sort key has no room
+// for it.
 func keysOf(group port.Collection, s SubscriptionKey) [rowsOfSubscription]item {
 	return [...]item{
 		laneKey(group, subscriptionRow+s.Connection+"/"+s.ID),

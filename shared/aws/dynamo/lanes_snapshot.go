@@ -13,8 +13,8 @@ import (
 	"github.com/eddyhq/eddy/shared/port"
 )
 
-// Item is an item of a group, or what is left of one: an item that was deleted within the last day has no value, and the
-// version of its deletion.
+// Item is an item of a group, or what is left of one: an item that was deleted within the last day has no value, and
+// the version of its deletion.
 type Item struct {
 	Key     string
 	Value   document.Value
@@ -22,9 +22,9 @@ type Item struct {
 	Updated time.Time
 }
 
-// Snapshot returns the items of a group in ascending order of their ids, or, when item is not "", that one, if there is
-// such a one. Unlike List it has what was deleted lately too. Each item was current at some moment of the call. Snapshot
-// fails with too_large when the values have more than most bytes.
+// Snapshot returns the items of a group in ascending order of their ids, or, when item is not "", that one, if there
+// is such a one. Unlike List it has what was deleted lately too. Each item was current at some moment of the call.
+// Snapshot fails with too_large when the values have more than most bytes.
 func (l *Lanes) Snapshot(ctx context.Context, group port.Collection, item string, most int) ([]Item, error) {
 	if item != "" {
 		found, err := l.store.get(ctx, l.store.documents, key(string(group), item))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/eddyhq/eddy/shared/aws/dynamo"
 	"github.com/eddyhq/eddy/shared/aws/fifo"
+	"github.com/eddyhq/eddy/shared/aws/sender"
 	"github.com/eddyhq/eddy/shared/aws/sockets"
 	"github.com/eddyhq/eddy/shared/deployed"
 	"github.com/eddyhq/eddy/shared/eddy"
@@ -59,7 +60,8 @@ func newWiring(app *eddy.App, getenv func(string) string, logger *slog.Logger) (
 // configuration can be costs more than the rest of a cold start together.
 func configOf(getenv func(string) string) aws.Config {
 	cfg := aws.Config{
-		Region: getenv("AWS_REGION"),
+		Region:     getenv("AWS_REGION"),
+		HTTPClient: sender.New(),
 		Credentials: credentials.NewStaticCredentialsProvider(
 			getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")),
 	}

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// ahead is what the snapshots of joins had before the records of it passed the lane. A snapshot has no less than that of
-// a join before it, so a join knows of an item what the last join up to it was the first to know.
+// ahead is what the snapshots of joins had before the records of it passed the lane. A snapshot has no less than that
+// of a join before it, so a join knows of an item what the last join up to it was the first to know.
 type ahead struct {
 	of    map[digest][]insight // each in the order of the joins
 	count int

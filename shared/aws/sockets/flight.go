@@ -70,8 +70,8 @@ func (f *flight) post(ctx context.Context) error {
 	return err
 }
 
-// statusOf returns the HTTP status that AWS answered with: 0 when it did not answer. The status tells more than the kind
-// of the error, which not every endpoint sends.
+// statusOf returns the HTTP status that AWS answered with: 0 when it did not answer. The status tells more than the
+// kind of the error, which not every endpoint sends.
 func statusOf(err error) int {
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) {
@@ -105,8 +105,8 @@ func (f *flight) judge(ctx context.Context, err error) (next, time.Duration) {
 	}
 }
 
-// judgeGone tells a connection that is no more from one that is not yet: API Gateway reaches a connection only after its
-// $connect has returned.
+// judgeGone tells a connection that is no more from one that is not yet: API Gateway reaches a connection only after
+// its $connect has returned.
 func (f *flight) judgeGone(ctx context.Context) (next, time.Duration) {
 	f.unopened++
 	if f.unopened >= openingTries || f.options.Now().Sub(f.to.ConnectedAt) >= youth {
@@ -153,8 +153,9 @@ func (f *flight) hangUp(ctx context.Context) error {
 		if err == nil || status == http.StatusGone || status == http.StatusBadRequest {
 			return nil
 		}
+		refused := status != 0 && status < http.StatusInternalServerError
 		throttled := status == http.StatusTooManyRequests
-		if ctx.Err() != nil || !throttled && (failed >= faultTries || status != 0 && status < http.StatusInternalServerError) {
+		if ctx.Err() != nil || !throttled && (refused || failed >= faultTries) {
 			return err
 		}
 		if err := f.pause(ctx, f.jitter(failed)); err != nil {

@@ -248,8 +248,8 @@ func (g *group) snapshot(ctx context.Context, _ port.Collection, item string) ([
 	return docs, g.sequence, nil
 }
 
-// learn notes what the last snapshot had of what did not pass yet, deletions included. Where nobody remembers whether an
-// item passed, the time of its last write tells.
+// learn notes what the last snapshot had of what did not pass yet, deletions included. Where nobody remembers whether
+// an item passed, the time of its last write tells.
 func (g *group) learn() {
 	g.ahead.drop(&g.seen)
 	oldest := func(a, b dynamo.Item) int { return a.Updated.Compare(b.Updated) }

@@ -70,8 +70,8 @@ type letter struct {
 	message message.Message
 }
 
-// Receive handles a batch of messages: groups side by side, those of one group in order. After one that fails, the rest of
-// its group is left for later too; the answer names them all.
+// Receive handles a batch of messages: groups side by side, those of one group in order. After one that fails, the
+// rest of its group is left for later too; the answer names them all.
 func (l *Lanes) Receive(ctx context.Context, event events.SQSEvent) events.SQSEventResponse {
 	order, mail := l.sort(ctx, event)
 	failed := make([][]letter, len(order))
@@ -90,8 +90,8 @@ func (l *Lanes) Receive(ctx context.Context, event events.SQSEvent) events.SQSEv
 	return response
 }
 
-// sort returns the messages by their groups, and the groups in the order in which they appear. What cannot be read would
-// not be read the next time either: it is dropped, and what it was about is in the table of documents.
+// sort returns the messages by their groups, and the groups in the order in which they appear. What cannot be read
+// would not be read the next time either: it is dropped, and what it was about is in the table of documents.
 func (l *Lanes) sort(ctx context.Context, event events.SQSEvent) (
 	order []port.Collection, mail map[port.Collection][]letter,
 ) {

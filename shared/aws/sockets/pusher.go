@@ -40,8 +40,8 @@ type Delivery struct {
 type PusherOptions struct {
 	Client *apigatewaymanagementapi.Client // see NewClient
 
-	// Closed reports whether a connection is known to be closed. It is asked before the wait for a connection that may not be
-	// open yet. Default: none is known.
+	// Closed reports whether a connection is known to be closed. It is asked before the wait for a connection that may
+	// not be open yet. Default: none is known.
 	Closed func(ctx context.Context, connection string) (bool, error)
 
 	Now    func() time.Time // default: time.Now
@@ -74,8 +74,8 @@ func NewPusher(options PusherOptions) *Pusher {
 }
 
 // Push takes the frames of each delivery to its connection one after the other, those of different connections side by
-// side; there is one delivery for a connection. It returns the connections that are no more: they were closed, or had to
-// be ended since they could not be given a frame. When it fails, with unavailable, anything may have been
+// side; there is one delivery for a connection. It returns the connections that are no more: they were closed, or had
+// to be ended since they could not be given a frame. When it fails, with unavailable, anything may have been
 // delivered, but no connection was given a frame before those in front of it.
 func (p *Pusher) Push(ctx context.Context, deliveries []Delivery) (gone []string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)

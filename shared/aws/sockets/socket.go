@@ -35,7 +35,9 @@ type SocketState interface {
 
 // Sender is what a Socket needs of *sqs.Client.
 type Sender interface {
-	SendMessage(ctx context.Context, in *sqs.SendMessageInput, options ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	SendMessage(
+		ctx context.Context, in *sqs.SendMessageInput, options ...func(*sqs.Options),
+	) (*sqs.SendMessageOutput, error)
 	SendMessageBatch(
 		ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options),
 	) (*sqs.SendMessageBatchOutput, error)
@@ -52,8 +54,8 @@ type SocketOptions struct {
 	Logger   *slog.Logger // nil: nothing is logged
 }
 
-// Socket answers what a WebSocket API tells of its connections: it is the role deployed.RoleSocket. Its methods are safe
-// for concurrent use.
+// Socket answers what a WebSocket API tells of its connections: it is the role deployed.RoleSocket. Its methods are
+// safe for concurrent use.
 //
 // What it has to say to a client it pushes. A route could respond in its place, but one that responds does so to each
 // frame, and to a join with an empty message, which is none that a client may get.
@@ -98,9 +100,8 @@ func (s *Socket) refuse(ctx context.Context, event *request, err error) response
 		s.log(ctx, event, "an event of a connection could not be followed", err)
 	}
 	refusal := eddy.ErrorResponse(err, event.RequestContext.RequestID)
-	return response{
-		StatusCode: refusal.Status, Headers: map[string]string{"Content-Type": "application/json"}, Body: string(refusal.Body),
-	}
+	header := map[string]string{"Content-Type": "application/json"}
+	return response{StatusCode: refusal.Status, Headers: header, Body: string(refusal.Body)}
 }
 
 func (s *Socket) log(ctx context.Context, event *request, text string, err error) {
@@ -130,10 +131,12 @@ func (s *Socket) checkOrigin(event *request) error {
 	if origin == "" {
 		return nil
 	}
-	page, err := url.Parse(origin)
-	if err == nil && page.Host != "" &&
-		(strings.EqualFold(page.Host, event.RequestContext.DomainName) || strings.EqualFold(page.Host, header(event, "Host"))) {
-		return nil
+	if page, err := url.Parse(origin); err == nil && page.Host != "" {
+		for _, own := range []string{event.RequestContext.DomainName, header(event, "Host")} {
+			if strings.EqualFold(page.Host, own) {
+				return nil
+			}
+		}
 	}
 	for _, allowed := range s.options.App.AllowedOrigins() {
 		if allowed == "*" || strings.EqualFold(allowed, origin) {
@@ -199,8 +202,8 @@ func header(event *request, name string) string {
 	return ""
 }
 
-// offeredToken returns the subprotocol that carries a credential. A browser takes a connection only if the server accepts
-// one that it offered.
+// offeredToken returns the subprotocol that carries a credential. A browser takes a connection only if the server
+// accepts one that it offered.
 func offeredToken(event *request) string {
 	for protocol := range strings.SplitSeq(header(event, protocolHeader), ",") {
 		if protocol = strings.TrimSpace(protocol); strings.HasPrefix(protocol, tokenProtocol) {
@@ -257,7 +260,8 @@ func (s *Socket) mayJoin(ctx context.Context, event *request, join stream.Join) 
 	if err != nil {
 		return err
 	}
-	again, err := s.options.State.Subscribed(ctx, group, dynamo.SubscriptionKey{Connection: connection, ID: join.SubscriptionID})
+	key := dynamo.SubscriptionKey{Connection: connection, ID: join.SubscriptionID}
+	again, err := s.options.State.Subscribed(ctx, group, key)
 	if err != nil || again {
 		return err
 	}

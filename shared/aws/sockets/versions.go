@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// digest names an item or an event in a few bytes. Two names of one group that share a digest would hide a frame; among the
-// thousands that are looked at together, the chance of that is one in 10^21.
+// digest names an item or an event in a few bytes. Two names of one group that share a digest would hide a frame;
+// among the thousands that are looked at together, the chance of that is one in 10^21.
 type digest [12]byte
 
 func digestOf(kind, name string) digest {
