@@ -30,6 +30,7 @@ type counted struct {
 	calls  map[string]int
 	queues map[string][]string // bodies by queue
 	outbox []json.RawMessage
+	taken  int // messages
 }
 
 // row is a row's keys.
@@ -112,10 +113,11 @@ func (c *counted) take(id string) string {
 	defer c.mu.Unlock()
 	name := deployed.QueueName("eddy-test", id)
 	var records []string
-	for i, body := range c.queues[name] {
+	for _, body := range c.queues[name] {
+		c.taken++
 		text, _ := json.Marshal(body)
 		records = append(records, fmt.Sprintf(
-			`{"messageId":"%d","body":%s,"eventSource":"aws:sqs","attributes":{"ApproximateReceiveCount":"1"}}`, i, text))
+			`{"messageId":"%d","body":%s,"eventSource":"aws:sqs","attributes":{"ApproximateReceiveCount":"1"}}`, c.taken, text))
 	}
 	delete(c.queues, name)
 	return `{"Records":[` + strings.Join(records, ",") + `]}`

@@ -41,7 +41,7 @@ type LanesOptions struct {
 	GetBlob  func(ctx context.Context, key string) ([]byte, error)
 	Queue    Postponer
 	QueueURL string        // of the queue of deployed.RoleLanes
-	NewEpoch func() string // unique, URL-safe and without a dot
+	NewEpoch func() string // unique, URL-safe and without a dot; called by several goroutines
 	Now      func() time.Time
 	Logger   *slog.Logger // nil: nothing is logged
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -78,10 +79,10 @@ type joining struct {
 
 func (w *world) start() *process {
 	p := &process{world: w, failPush: -1, calls: map[string]int{}, times: map[string]time.Time{}, refused: map[string]string{}}
-	epochs := 0
+	var epochs atomic.Int64
 	p.lanes = sockets.NewLanes(sockets.LanesOptions{
 		Store: p, Push: p.push, GetBlob: p.getBlob, Queue: p, QueueURL: "https://sqs.example/lanes.fifo", Now: w.now,
-		NewEpoch: func() string { epochs++; return fmt.Sprint("epoch", epochs) },
+		NewEpoch: func() string { return fmt.Sprint("epoch", epochs.Add(1)) },
 	})
 	return p
 }
