@@ -52,7 +52,7 @@ func TestWhatCrashedBecomesDeadLetters(t *testing.T) {
 	}
 	letter := w.letters(t)[0]
 	if letter.Code != "unavailable" || letter.Function != "test::react" || !letter.Last.Equal(time.Unix(5, 0)) ||
-		letter.Message != "unavailable: test::react crashed, or ran out of time or memory, 24 times" {
+		letter.Message != "unavailable: test::react crashed, or ran out of time or memory, 100 times" {
 		t.Errorf("the dead letter is %+v", letter)
 	}
 	w.receive(t.Context(), lost, event("2", body("a", number("a", 4, 4)), 1))

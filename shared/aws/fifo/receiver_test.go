@@ -181,7 +181,7 @@ func TestWhatIsReceivedForTheLastTimeIsADeadLetterInItsTurn(t *testing.T) {
 	)
 	letters := w.letters(t)
 	if failed != nil || w.kept(t, "a") != seen(1, 3) || len(letters) != 1 || letters[0].Record.Change.Version != 2 ||
-		letters[0].Code != "unavailable" || !strings.Contains(letters[0].Message, "24 times") {
+		letters[0].Code != "unavailable" || !strings.Contains(letters[0].Message, "100 times") {
 		t.Errorf("failed %q, kept %s, dead letters %+v", failed, w.kept(t, "a"), letters)
 	}
 }
