@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// connections stands before a server's @connections and holds what is pushed to API Gateway's limits, which no server on
-// this machine has: a message over 128 KB is refused with 413, and with 429 as many pushes as a test says.
+// connections stands before a server's @connections and holds what is pushed to API Gateway's limits, which
+// ministack has not: a message over 128 KB is refused with 413, and with 429 as many pushes as a test says.
 type connections struct {
 	url      string
 	refusing atomic.Int64 // how many pushes are still to be refused with 429

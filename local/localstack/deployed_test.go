@@ -73,8 +73,11 @@ func (d deployment) attribute(t *testing.T, client *sqs.Client, queue string, na
 	return got.Attributes[string(name)]
 }
 
-// nothingFailed wants no dead letter, and no message in the queues of what Lambdas crashed on.
+// nothingFailed wants no dead letter, no message in the queues of what Lambdas crashed on, and no push that was too large.
 func (d deployment) nothingFailed(t *testing.T) {
+	if d.connections != nil && d.connections.large.Load() > 0 {
+		t.Errorf("%d pushes were larger than API Gateway takes", d.connections.large.Load())
+	}
 	if letters := d.deadLetters(t, map[string]any{}); len(letters) > 0 {
 		t.Errorf("there are dead letters: %+v", letters)
 	}
@@ -179,8 +182,8 @@ func (d deployment) throttled(t *testing.T) {
 			t.Errorf("frame %d is %s, want %s", n, got.Event.Event, want)
 		}
 	}
-	if left := d.connections.refusing.Load(); left > 0 {
-		t.Errorf("%d pushes were never tried", left)
+	if refused := d.connections.refused.Load(); refused != refusals {
+		t.Errorf("%d pushes were refused, want %d", refused, refusals)
 	}
 }
 
