@@ -54,9 +54,11 @@ func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.calls[operation]++
 	var in struct {
 		Item, Key     json.RawMessage
-		TransactItems []struct{ Put struct{ Item json.RawMessage } }
-		QueueURL      string `json:"QueueUrl"`
-		Entries       []struct{ ID, MessageBody string }
+		TransactItems []struct {
+			Put struct{ Item json.RawMessage }
+		}
+		QueueURL string `json:"QueueUrl"`
+		Entries  []struct{ ID, MessageBody string }
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
