@@ -23,6 +23,7 @@ import (
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/operator"
 	"github.com/eddyhq/eddy/shared/pebblestore"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/reaction"
@@ -40,6 +41,7 @@ type Options struct {
 // Engine is a running application. It is the reaction.Host and the eddy.Engine of this machine.
 type Engine struct {
 	*pebblestore.Store
+	*operator.Operator
 
 	app    *eddy.App
 	logger *slog.Logger
@@ -89,6 +91,7 @@ func Open(app *eddy.App, dir string, o Options) (*Engine, error) {
 	e.stop, e.abandon = context.WithCancel(context.Background())
 	e.workers = workers{work: make(chan func()), done: e.stop.Done()}
 	e.runner = reaction.NewRunner(e, o.Logger)
+	e.Operator = operator.New(app, e)
 	e.serving, e.drain = context.WithCancel(e.stop)
 	e.dispatch.wake = make(chan struct{}, 1)
 	e.dispatch.settled = sync.NewCond(&e.dispatch.mu)

@@ -93,7 +93,7 @@ func Open(app *eddy.App, config Config) (*Gateway, error) {
 	}
 	g.engine = e
 	g.metrics = newMetrics(g)
-	g.door = door.New(door.Options{App: app, Engine: e, Admit: g.admit, Serve: g.userRoute})
+	g.door = door.New(door.Options{App: app, Operator: e.Operator, Admit: g.admit, Serve: g.userRoute})
 	g.adminRoutes()
 	g.streamRoutes(g.door.Handle)
 	return g, nil

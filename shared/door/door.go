@@ -2,36 +2,26 @@
 // and the envelope for paths that lead nowhere.
 //
 //	request -> request id -> path -> user route (given by the host)
-//	                              -> /_eddy/* (admission by the host) -> Engine
+//	                              -> /_eddy/* (admission by the host) -> Operator
 //	                              -> 404, or 405 with Allow
 package door
 
 import (
-	"context"
-	"encoding/json"
 	"net/http"
 	"path"
 	"strings"
 
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/operator"
 )
-
-// Engine calls functions by their ids, as an operator: nothing is hidden from it.
-type Engine interface {
-	// Invoke runs any function, engine functions included, and returns its result: JSON, null when there is none.
-	Invoke(ctx context.Context, id string, payload []byte, requestID string) (json.RawMessage, error)
-
-	// Void records a call and returns its delivery id: the function runs once this is durable.
-	Void(ctx context.Context, id string, payload []byte) (deliveryID string, err error)
-}
 
 // Options of a Door; all are required.
 type Options struct {
-	App    *eddy.App
-	Engine Engine
-	Admit  func(*http.Request) error      // why a request may not use /_eddy/*, health excepted; nil when it may
-	Serve  func(*eddy.Route) http.Handler // what answers the requests of a route
+	App      *eddy.App
+	Operator *operator.Operator
+	Admit    func(*http.Request) error      // why a request may not use /_eddy/*, health excepted; nil when it may
+	Serve    func(*eddy.Route) http.Handler // what answers the requests of a route
 }
 
 // Door answers requests. It is an http.Handler.
@@ -107,14 +97,14 @@ func (d *Door) invoke(w http.ResponseWriter, r *http.Request) error {
 	queue, enqueue := strings.CutPrefix(action, "enqueue:")
 	switch {
 	case action == "":
-		result, err := d.Engine.Invoke(r.Context(), id, payload, RequestIDOf(w))
+		result, err := d.Operator.Invoke(r.Context(), id, payload, RequestIDOf(w))
 		if err != nil {
 			return err
 		}
 		WriteJSON(w, http.StatusOK, result)
 		return nil
 	case action == "void":
-		delivery, err := d.Engine.Void(r.Context(), id, payload)
+		delivery, err := d.Operator.Void(r.Context(), id, payload)
 		if err != nil {
 			return err
 		}

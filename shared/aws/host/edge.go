@@ -14,6 +14,7 @@ import (
 	"github.com/eddyhq/eddy/shared/door"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/operator"
 )
 
 // edge answers what API Gateway has no route of a function for: /_eddy/*, HEAD, and paths and methods that lead nowhere.
@@ -24,7 +25,7 @@ type edge struct {
 
 func newEdge(e *engine) *edge {
 	edge := &edge{engine: e}
-	edge.door = door.New(door.Options{App: e.app, Engine: e, Admit: admit, Serve: edge.forward})
+	edge.door = door.New(door.Options{App: e.app, Operator: operator.New(e.app, e), Admit: admit, Serve: edge.forward})
 	return edge
 }
 

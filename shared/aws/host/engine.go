@@ -21,10 +21,9 @@ import (
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
-	"github.com/eddyhq/eddy/shared/queue"
 )
 
-// engine is the eddy.Engine and the reaction.Host of a Lambda, and the door.Engine of the edge.
+// engine is the eddy.Engine and the reaction.Host of a Lambda, and the operator.Host of the edge.
 type engine struct {
 	*dynamo.Store
 
@@ -77,38 +76,12 @@ func (e *engine) Call(ctx context.Context, id string, payload document.Value, ca
 	return document.Value(result), err
 }
 
-// Invoke implements door.Engine. Engine functions run here, the others in their Lambdas.
-func (e *engine) Invoke(ctx context.Context, id string, payload []byte, requestID string) (json.RawMessage, error) {
-	if builtin, ok := eddy.EngineFunction(id); ok {
-		return builtin(ctx, e.Store, payload)
-	}
-	if builtin, ok := queue.Lookup(id); ok {
-		return builtin(ctx, e.Store, payload)
-	}
-	if _, err := e.app.Find(id); err != nil {
-		return nil, err
-	}
+// Answer implements operator.Host: the function runs in its own Lambda.
+func (e *engine) Answer(ctx context.Context, f *eddy.Function, payload []byte, requestID string) (json.RawMessage, error) {
 	if !json.Valid(payload) {
 		return nil, errs.New(errs.InvalidArgument, "the payload must be valid JSON")
 	}
-	return e.call(ctx, id, &message.Call{Payload: payload, RequestID: requestID})
-}
-
-// Void implements door.Engine. An engine function has taken effect when it returns.
-func (e *engine) Void(ctx context.Context, id string, payload []byte) (deliveryID string, err error) {
-	if _, ok := e.app.Function(id); !ok {
-		_, err := e.Invoke(ctx, id, payload, "")
-		return e.NewID(), err
-	}
-	value, err := document.Parse(payload)
-	if err != nil {
-		return "", err
-	}
-	call := port.Call{ID: e.NewID(), Function: id, Payload: value}
-	if _, err := e.Commit(ctx, port.Commit{Calls: []port.Call{call}}); err != nil {
-		return "", err
-	}
-	return call.ID, nil
+	return e.call(ctx, f.ID, &message.Call{Payload: payload, RequestID: requestID})
 }
 
 // call runs a function in its Lambda and waits for what it returns.
