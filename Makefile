@@ -129,9 +129,9 @@ test-aws: infra/node_modules/.bin/cdk ## Deploy to an AWS-compatible server from
 	@local/localstack/ministack.sh $(MAKE) --no-print-directory test-deployed
 
 .PHONY: test-localstack
-test-localstack: infra/node_modules/.bin/cdk ## The same on LocalStack; needs Docker and LOCALSTACK_AUTH_TOKEN
+test-localstack: ## The same on LocalStack; needs Docker and LOCALSTACK_AUTH_TOKEN
 	@local/localstack/localstack.sh $(MAKE) --no-print-directory test-deployed
 
 .PHONY: test-deployed
 test-deployed: infra/node_modules/.bin/cdk ## The same at EDDY_AWS_ENDPOINT: a URL, or "aws" for the account of your credentials
-	@$(GO) test -count 1 -timeout 30m ./shared/aws/... ./local/localstack
+	@$(GO) test -p 1 -count 1 -timeout 30m ./shared/aws/... ./local/localstack
