@@ -65,11 +65,11 @@ type resource struct {
 	Properties map[string]json.RawMessage
 }
 
-// unknown reports whether the CloudFormation of ministack refuses the resource. It answers on WebSocket routes without
-// their being asked to, and knows no alarm over several metrics: the tests of the templates see to both.
+// unknown reports whether the CloudFormation of ministack refuses the resource: an alarm over several metrics. The tests of
+// the templates see to those.
 func (r resource) unknown() bool {
 	_, several := r.Properties["Metrics"]
-	return r.Type == "AWS::ApiGatewayV2::RouteResponse" || r.Type == "AWS::CloudWatch::Alarm" && several
+	return r.Type == "AWS::CloudWatch::Alarm" && several
 }
 
 // reduce takes out of the templates what ministack refuses.
