@@ -72,7 +72,7 @@ cover: ## Write the coverage of all tests over all packages to coverage.html
 	@$(GO) tool cover -html=$(COVERAGE) -o coverage.html
 	@$(GO) tool cover -func=$(COVERAGE) | tail -n 1
 
-# What runs on AWS. The command line of the CDK is pinned in infra/package.json.
+# What runs on AWS. The command line of the CDK is pinned in infra/package.json; ARGS is given to it.
 
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 
@@ -90,24 +90,24 @@ infra/node_modules/.bin/cdk: infra/package-lock.json
 .PHONY: synth
 synth: dist infra/node_modules/.bin/cdk ## Write the template of STAGE (dev) into cdk.out; needs Node.js
 	@rm -rf cdk.out
-	@$(CDK) synth --quiet -c stage=$(STAGE)
+	@$(CDK) synth --quiet -c stage=$(STAGE) $(ARGS)
 	@echo "cdk.out/eddy-$(STAGE).template.json"
 
 .PHONY: diff
 diff: dist infra/node_modules/.bin/cdk ## Show what a deployment of STAGE would change; needs Node.js and AWS credentials
-	@$(CDK) diff -c stage=$(STAGE)
+	@$(CDK) diff -c stage=$(STAGE) $(ARGS)
 
 .PHONY: bootstrap
 bootstrap: dist infra/node_modules/.bin/cdk ## Prepare an account and region for the CDK, once; needs Node.js and AWS credentials
-	@$(CDK) bootstrap -c stage=$(STAGE)
+	@$(CDK) bootstrap -c stage=$(STAGE) $(ARGS)
 
 .PHONY: deploy
 deploy: dist infra/node_modules/.bin/cdk ## Deploy STAGE (dev); needs Node.js and AWS credentials
-	@$(CDK) deploy -c stage=$(STAGE)
+	@$(CDK) deploy -c stage=$(STAGE) $(ARGS)
 
 .PHONY: destroy
 destroy: dist infra/node_modules/.bin/cdk ## Remove STAGE (dev); needs Node.js and AWS credentials
-	@$(CDK) destroy -c stage=$(STAGE)
+	@$(CDK) destroy -c stage=$(STAGE) $(ARGS)
 
 .PHONY: cost
 cost: ## Estimate what a month on AWS costs; see: go run ./infra/cost -help
