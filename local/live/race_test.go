@@ -172,14 +172,15 @@ func storm(t *testing.T, w *world, to storage) {
 	ending.Wait()
 }
 
-// trickle keeps an item changing, so that nobody waits for the next frame in vain.
+// trickle keeps an item changing, so that nobody waits for the next frame in vain. Its values are below those of
+// writeAtRandom: no write repeats the one before.
 func trickle(to storage, until <-chan struct{}) {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-ticker.C:
-			to.write("k0", item("k0", n))
+			to.write("k0", item("k0", -1-n))
 		case <-until:
 			return
 		}
