@@ -51,6 +51,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Version is that of Eddy, as /_eddy/health reports it.
@@ -63,6 +64,8 @@ type App struct {
 	middleware []func(Handler) Handler
 	origins    []string
 	mistakes   []mistake
+	checking   sync.Mutex
+	checks     []func() // that Validate has to make, each once
 }
 
 // AppOption is an option of New: Middleware, AllowOrigins.

@@ -60,7 +60,7 @@ func (e *event) eventType(change *port.Change) string { return e.Type + ":" + st
 // parseEvent reads the payload of a reaction.
 func (f *Function) parseEvent(payload []byte) (delivered, error) {
 	var e event
-	if err := f.input.bindPayload(payload, &e); err != nil {
+	if err := f.input().bindPayload(payload, &e); err != nil {
 		return delivered{}, err
 	}
 	change, err := e.change()

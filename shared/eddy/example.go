@@ -9,7 +9,7 @@ import (
 // Example returns a payload that the function can be tried with: JSON, with what is required.
 func (f *Function) Example() string {
 	var b bytes.Buffer
-	writeExample(&b, f.payloadType(), "value", f.input.object)
+	writeExample(&b, f.payloadType(), "value", f.input().object)
 	return b.String()
 }
 

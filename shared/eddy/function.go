@@ -27,7 +27,7 @@ type Function struct {
 
 	app    *App
 	access access
-	input  *input                                                           // of a reaction, the event
+	input  func() *input                                                    // of payloadType; made when it is first needed
 	call   func(ctx context.Context, bind binding) (json.RawMessage, error) // nil for a reaction
 	react  func(ctx context.Context, d delivered) error                     // nil for what is no reaction
 }
@@ -58,7 +58,7 @@ func (f *Function) Invoke(ctx context.Context, inv Invocation, payload []byte) (
 		r.changeID = d.id
 		return json.RawMessage("null"), f.react(r.within(ctx), d)
 	}
-	return f.call(r.within(ctx), func(into any) error { return f.input.bindPayload(payload, into) })
+	return f.call(r.within(ctx), func(into any) error { return f.input().bindPayload(payload, into) })
 }
 
 // React runs the function, a reaction, for the change of a record. Errors are those of Invoke; IsNoRetry tells whether

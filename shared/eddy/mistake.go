@@ -35,6 +35,9 @@ func (a *App) mistake(place, format string, args ...any) {
 	a.mistakes = append(a.mistakes, mistake{place, fmt.Sprintf(format, args...)})
 }
 
+// later has Validate make a check. What looks through types takes too long for a start that knows the app to be sound.
+func (a *App) later(check func()) { a.checks = append(a.checks, check) }
+
 // caller returns file:line of the code that called the function skip frames above the one that calls caller.
 func caller(skip int) string {
 	_, file, line, ok := runtime.Caller(skip + 1)
@@ -47,6 +50,12 @@ func caller(skip int) string {
 // Validate returns nil when the registry is sound. Otherwise the error lists every mistake, each with the place of the
 // registration it is in. A host refuses to start an app with mistakes; using one is undefined.
 func (a *App) Validate() error {
+	a.checking.Lock()
+	defer a.checking.Unlock()
+	for _, check := range a.checks {
+		check()
+	}
+	a.checks = nil
 	all := slices.Clone(a.mistakes)
 	functions := a.Functions()
 	all = append(all, a.unknownTargets(functions)...)
@@ -185,7 +194,7 @@ func (f *Function) addTrigger(t *ChangeTrigger, document reflect.Type, problems 
 	default:
 		f.mistake("the trigger names neither a scope nor a stream")
 	}
-	f.checkType("document", document, reading)
+	f.app.later(func() { f.checkType("document", document, reading) })
 	f.Changes = append(f.Changes, t)
 }
 

@@ -159,7 +159,7 @@ func (w *openAPIWriter) addInput(op *operation, r *Route) {
 		return
 	}
 	inQuery := r.Method == http.MethodGet || r.Method == http.MethodDelete
-	for _, field := range r.Function.input.object.fields {
+	for _, field := range r.Function.input().object.fields {
 		property, ok := definition.Properties.Get(field.name)
 		if !ok {
 			continue

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync"
 
 	"github.com/eddyhq/eddy/shared/errs"
 )
@@ -24,10 +25,6 @@ func Register[In, Out any](app *App, id string, fn func(ctx context.Context, in 
 	if fn == nil {
 		f.mistake("the function is nil")
 	}
-	if f.checkType("input", f.Input, reading) {
-		f.input = newInput(f.Input)
-	}
-	f.checkType("output", f.Output, writing)
 	f.call = func(ctx context.Context, bind binding) (json.RawMessage, error) {
 		var in In
 		if err := bind(&in); err != nil {
@@ -44,6 +41,15 @@ func Register[In, Out any](app *App, id string, fn func(ctx context.Context, in 
 		route.complete()
 	}
 	app.add(f)
+	app.later(func() {
+		readable := f.checkType("input", f.Input, reading)
+		f.checkType("output", f.Output, writing)
+		for _, route := range f.Routes {
+			if readable && route.valid {
+				route.checkParams()
+			}
+		}
+	})
 }
 
 // React adds a reaction to the app: fn runs for every change that the trigger lets through, at least once, in order per
@@ -55,7 +61,6 @@ func React[T any](
 	if fn == nil {
 		f.mistake("the function is nil")
 	}
-	f.input = newInput(reflect.TypeFor[event]())
 	f.react = func(ctx context.Context, d delivered) error {
 		c, err := newChange[T](d)
 		if err != nil {
@@ -73,7 +78,7 @@ func React[T any](
 
 // newFunction is called by what users call: three frames below them.
 func newFunction(app *App, id string, in, out reflect.Type) *Function {
-	return &Function{
+	f := &Function{
 		ID:          id,
 		Place:       caller(2),
 		Memory:      DefaultMemory,
@@ -84,6 +89,8 @@ func newFunction(app *App, id string, in, out reflect.Type) *Function {
 		Output:      out,
 		app:         app,
 	}
+	f.input = sync.OnceValue(func() *input { return newInput(f.payloadType()) })
+	return f
 }
 
 func (f *Function) configure(opts []Option) {

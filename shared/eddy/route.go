@@ -199,14 +199,16 @@ func (r *Route) shape() string {
 	return r.Method + " " + strings.Join(segments, "/")
 }
 
+// checkParams records what stands in the way of binding the parameters of the path.
+func (r *Route) checkParams() {
+	if problem := r.Function.input().checkParams(r.params); problem != "" {
+		r.Function.mistake("the route %q: %s", r, problem)
+	}
+}
+
 // complete is called when the registration knows everything about the route.
 func (r *Route) complete() {
 	f := r.Function
-	if r.valid && f.input != nil {
-		if problem := f.input.checkParams(r.params); problem != "" {
-			f.mistake("the route %q: %s", r, problem)
-		}
-	}
 	r.handler = r.answer
 	for _, wrap := range slices.Backward(slices.Concat(f.app.middleware, r.middleware)) {
 		err := recovered(func() { r.handler = wrap(r.handler) })
@@ -262,7 +264,7 @@ func (r *run) withHeader(response *HTTPResponse) *HTTPResponse {
 // answer is the innermost handler of the route.
 func (r *Route) answer(ctx context.Context, request *HTTPRequest) (*HTTPResponse, error) {
 	f := r.Function
-	result, err := f.call(ctx, func(into any) error { return f.input.bindRequest(request, into) })
+	result, err := f.call(ctx, func(into any) error { return f.input().bindRequest(request, into) })
 	if err != nil {
 		return nil, err
 	}
