@@ -79,6 +79,7 @@ func (d *drawing) drawLambda(scope constructs.Construct, l lambda) awslambda.Cfn
 		deployed.EnvDocuments: *d.documents.Ref(),
 		deployed.EnvSystem:    *d.system.Ref(),
 		deployed.EnvQueues:    d.names.queues(),
+		deployed.EnvLambdas:   d.names.lambdas(),
 	}
 	maps.Copy(environment, l.environment)
 	return awslambda.NewCfnFunction(scope, jsii.String("Lambda"), &awslambda.CfnFunctionProps{

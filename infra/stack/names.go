@@ -43,6 +43,9 @@ func (n names) queues() string {
 	return "https://sqs." + n.region + "." + n.suffix + "/" + n.account + "/"
 }
 
+// lambdas is the endpoint of Lambda.
+func (n names) lambdas() string { return "https://lambda." + n.region + "." + n.suffix }
+
 // logGroup is the name of the log group of a Lambda.
 func (n names) logGroup(id string) string { return "/aws/lambda/" + deployed.LambdaName(n.stack, id) }
 

@@ -18,6 +18,7 @@ const (
 	EnvDocuments = "EDDY_DOCUMENTS" // the name of the table of documents
 	EnvSystem    = "EDDY_SYSTEM"    // the name of the table of everything else
 	EnvQueues    = "EDDY_QUEUES"    // what a queue's URL is before its name, ending with a slash
+	EnvLambdas   = "EDDY_LAMBDAS"   // the endpoint of Lambda
 	EnvSockets   = "EDDY_SOCKETS"   // the endpoint of @connections; set for the roles that push
 )
 

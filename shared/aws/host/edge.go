@@ -117,7 +117,7 @@ func (e *edge) pass(ctx context.Context, w http.ResponseWriter, route *eddy.Rout
 	if err != nil {
 		return err
 	}
-	payload, err := e.engine.invokeLambda(ctx, route.Function.ID, text)
+	payload, err := e.engine.lambdas.invoke(ctx, route.Function.ID, text)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/eddyhq/eddy/functions"
@@ -59,8 +58,7 @@ func engineOn(t *testing.T, c *cloud) *engine {
 	return &engine{
 		Store:   dynamo.New(dynamo.NewClient(cfg), dynamo.Options{Documents: "documents", System: "system"}),
 		app:     functions.App(),
-		lambdas: lambda.NewFromConfig(cfg, func(o *lambda.Options) { o.Retryer = onlyThrottled() }),
-		stack:   "eddy-test",
+		lambdas: newInvoker(cfg, "", "eddy-test"),
 		logger:  slog.New(slog.DiscardHandler),
 	}
 }

@@ -3,20 +3,14 @@ package host
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/google/uuid"
 
 	"github.com/eddyhq/eddy/shared/aws/dynamo"
 	"github.com/eddyhq/eddy/shared/aws/message"
-	"github.com/eddyhq/eddy/shared/deployed"
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
@@ -28,8 +22,7 @@ type engine struct {
 	*dynamo.Store
 
 	app     *eddy.App
-	lambdas *lambda.Client
-	stack   string
+	lambdas *invoker
 	logger  *slog.Logger
 }
 
@@ -90,7 +83,7 @@ func (e *engine) call(ctx context.Context, id string, call *message.Call) (json.
 	if err != nil {
 		return nil, err
 	}
-	answer, err := e.invokeLambda(ctx, id, payload)
+	answer, err := e.lambdas.invoke(ctx, id, payload)
 	if err != nil {
 		return nil, err
 	}
@@ -99,38 +92,4 @@ func (e *engine) call(ctx context.Context, id string, call *message.Call) (json.
 		return nil, fmt.Errorf("read the reply of %s: %w", id, err)
 	}
 	return reply.Open()
-}
-
-// invokeLambda sends an event to the Lambda of a function and returns what it answers.
-func (e *engine) invokeLambda(ctx context.Context, id string, event []byte) ([]byte, error) {
-	out, err := e.lambdas.Invoke(ctx, &lambda.InvokeInput{
-		FunctionName: aws.String(deployed.LambdaName(e.stack, id)), Payload: event,
-	})
-	var throttled *types.TooManyRequestsException
-	switch {
-	case errors.As(err, &throttled):
-		return nil, errs.New(errs.Unavailable, "too many Lambdas are running: try again: %w", err)
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, fmt.Errorf("invoke the Lambda of %s: %w", id, err)
-	case out.FunctionError != nil:
-		return nil, crash(id, out.Payload)
-	}
-	return out.Payload, nil
-}
-
-// crash returns the error for a Lambda that ended without an answer.
-func crash(id string, payload []byte) error {
-	var told struct {
-		Type    string `json:"errorType"`
-		Message string `json:"errorMessage"`
-	}
-	if err := json.Unmarshal(payload, &told); err != nil {
-		return fmt.Errorf("the Lambda of %s failed: %s", id, payload)
-	}
-	if told.Type == "Sandbox.Timedout" || strings.Contains(told.Message, "Task timed out") {
-		return errs.New(errs.Timeout, "%s did not end in its time", id)
-	}
-	return fmt.Errorf("the Lambda of %s failed: %s: %s", id, told.Type, told.Message)
 }

@@ -20,7 +20,7 @@ import (
 func environment(changes ...string) func(string) string {
 	env := map[string]string{
 		deployed.EnvStack: "eddy-test", deployed.EnvDocuments: "documents", deployed.EnvSystem: "system",
-		deployed.EnvQueues: "https://sqs.example/1/", deployed.EnvSockets: "https://ws.example/live",
+		deployed.EnvQueues: "https://sqs.example/1/", deployed.EnvLambdas: "https://lambda.example", deployed.EnvSockets: "https://ws.example/live",
 	}
 	for i := 0; i < len(changes); i += 2 {
 		env[changes[i]] = changes[i+1]

@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/eddyhq/eddy/shared/aws/dynamo"
@@ -26,6 +25,7 @@ import (
 type wiring struct {
 	*engine
 	config   aws.Config
+	stack    string
 	queues   string // what a queue's URL is before its name
 	endpoint string // of @connections
 }
@@ -39,7 +39,11 @@ func newWiring(app *eddy.App, getenv func(string) string, logger *slog.Logger) (
 		}
 		return value
 	}
-	w := &wiring{engine: &engine{app: app, stack: env(deployed.EnvStack), logger: logger}, queues: env(deployed.EnvQueues)}
+	w := &wiring{
+		engine: &engine{app: app, logger: logger}, config: configOf(getenv),
+		stack: env(deployed.EnvStack), queues: env(deployed.EnvQueues),
+	}
+	w.lambdas = newInvoker(w.config, env(deployed.EnvLambdas), w.stack)
 	tables := dynamo.Options{
 		Documents: env(deployed.EnvDocuments), System: env(deployed.EnvSystem), Owner: getenv(deployed.EnvFunction),
 		NewID: newID, Logger: logger,
@@ -50,9 +54,7 @@ func newWiring(app *eddy.App, getenv func(string) string, logger *slog.Logger) (
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("the environment lacks %s, which the stack sets: deploy it again", strings.Join(missing, ", "))
 	}
-	w.config = configOf(getenv)
 	w.Store = dynamo.New(dynamo.NewClient(w.config), tables)
-	w.lambdas = lambda.NewFromConfig(w.config, func(o *lambda.Options) { o.Retryer = onlyThrottled() })
 	return w, nil
 }
 
@@ -71,13 +73,12 @@ func configOf(getenv func(string) string) aws.Config {
 	return cfg
 }
 
-// onlyThrottled sends again what surely did not run.
-func onlyThrottled() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.Retryables = []retry.IsErrorRetryable{retry.RetryableErrorCode{
-			Codes: map[string]struct{}{"TooManyRequestsException": {}},
-		}}
-	})
+// newInvoker returns what invokes the Lambdas of a stack at an endpoint, or at the one that a configuration has for all.
+func newInvoker(cfg aws.Config, endpoint, stack string) *invoker {
+	if cfg.BaseEndpoint != nil {
+		endpoint = *cfg.BaseEndpoint
+	}
+	return &invoker{config: cfg, signer: v4.NewSigner(), endpoint: strings.TrimSuffix(endpoint, "/"), stack: stack}
 }
 
 func (w *wiring) queueURL(id string) string { return w.queues + deployed.QueueName(w.stack, id) }

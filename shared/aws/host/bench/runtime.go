@@ -85,6 +85,7 @@ func live(ctx context.Context, program string, invokes int) (life, error) {
 		deployed.EnvFunction + "=todos::create", deployed.EnvStack + "=bench",
 		deployed.EnvDocuments + "=documents", deployed.EnvSystem + "=system",
 		deployed.EnvQueues + "=https://sqs.us-east-1.amazonaws.com/123456789012/",
+		deployed.EnvLambdas + "=https://lambda.us-east-1.amazonaws.com",
 	}
 	started := time.Now()
 	if err := cmd.Start(); err != nil {
