@@ -237,15 +237,5 @@ func (e *Engine) Run(ctx context.Context, f *eddy.Function, work func(context.Co
 		ended <- work(ctx)
 		<-slot
 	})
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	select {
-	case err := <-ended:
-		return err
-	default:
-		return errs.New(errs.From(ctx.Err()).Code, "%s did not end within %s", f.ID, f.Timeout)
-	}
+	return reaction.Await(ctx, f, ended)
 }

@@ -45,6 +45,22 @@ type Host interface {
 	Run(ctx context.Context, f *eddy.Function, work func(ctx context.Context) error) error
 }
 
+// Await is for a Host that runs a function in a goroutine of its own, within a ctx that ends with the function's timeout. It
+// returns what the work tells when it ends, or, when ctx ends before that, an error that says so: the work is left behind.
+func Await(ctx context.Context, f *eddy.Function, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	default:
+		return errs.New(errs.From(ctx.Err()).Code, "%s did not end within %s", f.ID, f.Timeout)
+	}
+}
+
 // Runner makes the attempts of deliveries. It is safe for concurrent use.
 type Runner struct {
 	host   Host

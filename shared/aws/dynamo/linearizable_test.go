@@ -1,161 +1,16 @@
 package dynamo_test
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"strconv"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/anishathalye/porcupine"
-
-	"github.com/eddyhq/eddy/shared/aws/dynamo"
 	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/port/porttest"
 )
-
-// ask is what a client asks of the one document: its value is {"n":<n>}, or there is none.
-type ask struct {
-	op        string // get, set, create, swap, add, count, merge, delete
-	n         int
-	ifVersion int64 // of create and swap
-}
-
-// told is what it was told.
-type reply struct {
-	conflict bool
-	silent   bool   // it was told no more than that it is done
-	before   string // n before, "" for no document
-	version  int64
-}
-
-// cell is the document as the model has it.
-type cell struct {
-	n       string
-	version int64
-}
-
-var cellModel = porcupine.Model{
-	Init: func() any { return cell{} },
-	Step: func(state, input, output any) (bool, any) {
-		return move(state.(cell), input.(ask), output.(reply))
-	},
-	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
-}
-
-func move(now cell, a ask, r reply) (bool, cell) {
-	if conditional := a.op == "create" || a.op == "swap"; conditional && r.conflict != (a.ifVersion != now.version) {
-		return false, now
-	}
-	if r.conflict {
-		return r.version == now.version, now
-	}
-	if !r.silent && r.before != now.n {
-		return false, now
-	}
-	next := cell{version: r.version}
-	switch a.op {
-	case "get":
-		return r.version == now.version, now
-	case "delete":
-		if now.n == "" {
-			return r.version == 0, now
-		}
-		return r.version > now.version, cell{}
-	case "add", "count", "merge":
-		n, _ := strconv.Atoi(now.n) // "" counts as 0
-		if next.n = strconv.Itoa(n + a.n); a.op == "merge" {
-			next.n = strconv.Itoa(a.n)
-		}
-	default:
-		next.n = strconv.Itoa(a.n)
-	}
-	return r.version > now.version, next
-}
 
 func TestEndpointOneDocumentIsLinearizable(t *testing.T) {
 	t.Parallel()
-	e := dial(t)
-	for seed := range uint64(4) {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			t.Parallel()
-			start := time.Now()
-			var (
-				mu      sync.Mutex
-				history []porcupine.Operation
-				clients sync.WaitGroup
-			)
-			for id := range 6 {
-				random := rand.New(rand.NewPCG(seed, uint64(id)))
-				s := e.store() // of a process of its own
-				clients.Go(func() {
-					seen := int64(0)
-					for range 40 {
-						a := drawAsk(random, seen)
-						call := time.Since(start)
-						r := request(t, s, strconv.FormatUint(seed, 10), a)
-						op := porcupine.Operation{
-							ClientId: id, Input: a, Output: r, Call: int64(call), Return: int64(time.Since(start)),
-						}
-						seen = r.version
-						mu.Lock()
-						history = append(history, op)
-						mu.Unlock()
-					}
-				})
-			}
-			clients.Wait()
-			if result := porcupine.CheckOperationsTimeout(cellModel, history, time.Minute); result != porcupine.Ok {
-				t.Errorf("the history of %d operations is not linearizable: %s", len(history), result)
-			}
-		})
-	}
-}
-
-func drawAsk(random *rand.Rand, seen int64) ask {
-	ops := []string{"get", "get", "set", "create", "swap", "swap", "add", "add", "count", "merge", "delete"}
-	a := ask{op: ops[random.IntN(len(ops))], n: random.IntN(1000)}
-	if a.op == "swap" {
-		a.ifVersion = seen
-	}
-	return a
-}
-
-func request(t *testing.T, s *dynamo.Store, key string, a ask) reply {
-	if a.op == "get" {
-		d, err := s.Get(context.Background(), scope, key)
-		if err != nil {
-			t.Errorf("get: %v", err)
-		}
-		return reply{before: string(d.Value.Field("n")), version: d.Version}
-	}
-	value := fmt.Sprintf(`{"n":%d}`, a.n)
-	w := set(value)
-	switch a.op {
-	case "create", "swap":
-		w.IfVersion = &a.ifVersion
-	case "delete":
-		w = remove()
-	case "add":
-		w = increment("n", int64(a.n))
-	case "count":
-		w = noResult(increment("n", int64(a.n)))
-	case "merge":
-		w = merge(value)
-	}
-	w.Key = key
-	results, err := s.Commit(context.Background(), port.Commit{Writes: []port.Write{w}})
-	var conflict *port.ConflictError
-	switch {
-	case errors.As(err, &conflict):
-		return reply{conflict: true, version: conflict.Version}
-	case err != nil:
-		t.Errorf("%s: %v", a.op, err)
-		return reply{}
-	}
-	return reply{
-		silent: w.NoResult, before: string(results[0].Old.Field("n")), version: results[0].Version,
-	}
+	porttest.Linearizable(t, func(t *testing.T) func() port.Documents {
+		e := dial(t)
+		return func() port.Documents { return e.store() } // each of a process of its own
+	})
 }

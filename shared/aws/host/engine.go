@@ -15,6 +15,7 @@ import (
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/reaction"
 )
 
 // engine is the eddy.Engine and the reaction.Host of a Lambda, and the operator.Host of the edge.
@@ -49,17 +50,7 @@ func (e *engine) Run(ctx context.Context, f *eddy.Function, work func(context.Co
 		defer cancel()
 		ended <- work(ctx)
 	}()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	select {
-	case err := <-ended:
-		return err
-	default:
-		return errs.New(errs.From(ctx.Err()).Code, "%s did not end within %s", f.ID, f.Timeout)
-	}
+	return reaction.Await(ctx, f, ended)
 }
 
 // Call implements eddy.Engine: the function runs in its own Lambda.
