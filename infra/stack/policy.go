@@ -120,19 +120,15 @@ func usesOf(f *eddy.Function) uses {
 			u.scopes[use.Scope] = u.scopes[use.Scope] || !use.ReadOnly
 		case use.Stream != "":
 			u.streams[use.Stream] = u.streams[use.Stream] || !use.ReadOnly
-		case !isEngineFunction(use.Function) && !slices.Contains(u.functions, use.Function):
-			u.functions = append(u.functions, use.Function)
+		default:
+			_, builtIn := eddy.EngineFunction(use.Function) // it runs where it is called
+			if !builtIn && !slices.Contains(u.functions, use.Function) {
+				u.functions = append(u.functions, use.Function)
+			}
 		}
 	}
 	slices.Sort(u.functions)
 	return u
-}
-
-// isEngineFunction reports whether the id is that of a built-in, which runs where it is called. Their areas are
-// reserved.
-func isEngineFunction(id string) bool {
-	area, _, _ := strings.Cut(id, "::")
-	return area == "state" || area == "stream" || area == "queue"
 }
 
 // resources are the ARNs that the policy of a function names.

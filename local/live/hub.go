@@ -65,7 +65,7 @@ func (o *Options) setDefaults() {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	setDefault(&o.KeepAlive, 30*time.Second)
-	setDefault(&o.MaxSubscriptions, 1000)
+	setDefault(&o.MaxSubscriptions, stream.MaxSubscriptions)
 	setDefault(&o.MaxQueuedFrames, 1024)
 	setDefault(&o.MaxQueuedBytes, 4<<20)
 	setDefault(&o.MaxPendingBytes, 64<<20)

@@ -15,10 +15,7 @@ import (
 	"github.com/eddyhq/eddy/shared/stream"
 )
 
-const (
-	tokenProtocol = "eddy.token."
-	readBuffer    = 512 // bytes; client frames are small, and larger ones are read past it
-)
+const readBuffer = 512 // bytes; client frames are small, and larger ones are read past it
 
 // Serve makes a WebSocket connection of the request, which joins at once when first is not nil, and returns: the
 // connection lives on. Whether the caller may connect and join is decided before.
@@ -77,7 +74,7 @@ func (h *Hub) upgrade(r *http.Request, conn net.Conn, ahead *bufio.Reader) *sock
 	s := &socket{outbox: outbox{Conn: conn, hub: h}}
 	s.finish = s.over
 	upgrader := h.upgrader
-	if protocol := offeredToken(r); protocol != "" {
+	if protocol := stream.OfferedToken(r.Header.Get("Sec-Websocket-Protocol")); protocol != "" {
 		upgrader = newUpgrader([]string{protocol})
 	}
 	var err error
@@ -97,17 +94,6 @@ func reader(conn io.Reader, ahead *bufio.Reader) *bufio.Reader {
 		conn = io.MultiReader(bytes.NewReader(bytes.Clone(text)), conn)
 	}
 	return bufio.NewReaderSize(conn, readBuffer)
-}
-
-// offeredToken returns the subprotocol that carries a credential. A browser takes a connection only if the server accepts
-// one that it offered.
-func offeredToken(r *http.Request) string {
-	for _, protocol := range strings.Split(r.Header.Get("Sec-Websocket-Protocol"), ",") {
-		if protocol = strings.TrimSpace(protocol); strings.HasPrefix(protocol, tokenProtocol) {
-			return protocol
-		}
-	}
-	return ""
 }
 
 func newUpgrader(protocols []string) *gws.Upgrader {

@@ -121,7 +121,7 @@ func (s *socket) join(join stream.Join) {
 	}
 	subscribed := slices.Index(s.subscriptions, subscription{group, join.SubscriptionID}) >= 0
 	if most := s.hub.options.MaxSubscriptions; !subscribed && len(s.subscriptions) >= most {
-		s.tellError(join, errs.New(errs.ConditionNotMet, "a connection has at most %d subscriptions: use another", most))
+		s.tellError(join, stream.TooManySubscriptions(most))
 		return
 	}
 	if answered, err := s.ask(group, requestJoin, join); !answered || err != nil {

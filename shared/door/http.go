@@ -112,5 +112,5 @@ func ForeignWrite(method, host string, header http.Header, allowed func(origin s
 // SameHost reports whether a page of the origin comes from the host itself.
 func SameHost(origin, host string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, host)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }

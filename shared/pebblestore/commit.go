@@ -5,14 +5,13 @@ import (
 	"encoding/binary"
 
 	"github.com/eddyhq/eddy/shared/document"
-	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
 )
 
 // Commit does all of the commit or nothing of it; see port.Documents. What it did is in the log in this order: the
 // changes in the order of the writes, the events, the calls.
 func (s *Store) Commit(ctx context.Context, commit port.Commit) ([]port.Result, error) {
-	if err := check(&commit); err != nil {
+	if err := port.CheckWrites(commit.Writes); err != nil {
 		return nil, err
 	}
 	var results []port.Result
@@ -24,41 +23,6 @@ func (s *Store) Commit(ctx context.Context, commit port.Commit) ([]port.Result, 
 		return nil, err
 	}
 	return results, nil
-}
-
-// check refuses what the evaluation relies on not to happen.
-func check(commit *port.Commit) error {
-	for i := range commit.Writes {
-		w := &commit.Writes[i]
-		switch w.Op {
-		case port.Set:
-			if w.Value == nil {
-				return errs.New(errs.InvalidArgument, "write %d: a set needs a value", i)
-			}
-		case port.Update, port.Delete, port.Check:
-		default:
-			return errs.New(errs.InvalidArgument, "write %d: unknown operation %q", i, w.Op)
-		}
-	}
-	return checkDistinct(commit.Writes)
-}
-
-func checkDistinct(writes []port.Write) error {
-	if len(writes) < 2 {
-		return nil
-	}
-	type name struct {
-		collection port.Collection
-		key        string
-	}
-	seen := make(map[name]struct{}, len(writes))
-	for i := range writes {
-		seen[name{writes[i].Collection, writes[i].Key}] = struct{}{}
-		if len(seen) == i {
-			return errs.New(errs.InvalidArgument, "write %d: the commit names its document twice", i)
-		}
-	}
-	return nil
 }
 
 // effect is what a write of a commit would do.
@@ -118,10 +82,7 @@ func checkSize(effects []effect) error {
 			size += effects[i].new.Size()
 		}
 	}
-	if size > port.MaxCommit {
-		return errs.New(errs.TooLarge, "the commit leaves %d bytes, more than the %d it may: divide it", size, port.MaxCommit)
-	}
-	return nil
+	return port.CheckSize(size)
 }
 
 // evaluate returns what a write would do, or why it cannot.

@@ -14,6 +14,27 @@ import (
 // MaxClientFrame is how many bytes a frame from a client may have.
 const MaxClientFrame = 32 * 1024
 
+// MaxSubscriptions is how many subscriptions a connection may have, where its host says nothing else.
+const MaxSubscriptions = 1000
+
+// TooManySubscriptions is the error for a join beyond the most subscriptions that a connection may have.
+func TooManySubscriptions(most int) error {
+	return errs.New(errs.ConditionNotMet, "a connection has at most %d subscriptions: use another", most)
+}
+
+const tokenProtocol = "eddy.token."
+
+// OfferedToken returns the subprotocol that carries a credential, of those that a Sec-WebSocket-Protocol header offers; ""
+// when there is none. A browser takes a connection only if the server accepts one that it offered.
+func OfferedToken(protocols string) string {
+	for protocol := range strings.SplitSeq(protocols, ",") {
+		if protocol = strings.TrimSpace(protocol); strings.HasPrefix(protocol, tokenProtocol) {
+			return protocol
+		}
+	}
+	return ""
+}
+
 // Join names a subscription: what a client joins, and what it leaves.
 type Join struct {
 	SubscriptionID string // the client's name for it, unique on its connection within a group; "" when it joins by URL

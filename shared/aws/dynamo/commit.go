@@ -53,17 +53,11 @@ func check(commit *port.Commit) error {
 		return errs.New(errs.InvalidArgument, "the commit has %d documents, messages and cursors, at most %d are possible: split it",
 			parts, maxParts)
 	}
+	if err := port.CheckWrites(commit.Writes); err != nil {
+		return err
+	}
 	for i := range commit.Writes {
 		w := &commit.Writes[i]
-		switch w.Op {
-		case port.Set:
-			if w.Value == nil {
-				return errs.New(errs.InvalidArgument, "write %d: a set needs a value", i)
-			}
-		case port.Update, port.Delete, port.Check:
-		default:
-			return errs.New(errs.InvalidArgument, "write %d: unknown operation %q", i, w.Op)
-		}
 		if err := checkKey(w.Collection, w.Key); err != nil {
 			return errs.New(errs.InvalidArgument, "write %d: %s", i, errs.From(err).Message)
 		}
@@ -71,19 +65,14 @@ func check(commit *port.Commit) error {
 	return checkDistinct(commit)
 }
 
-// checkDistinct refuses a commit that names one row twice, which DynamoDB does not take.
+// checkDistinct refuses a commit that names a row of the system table twice, which DynamoDB does not take.
 func checkDistinct(commit *port.Commit) error {
 	type name struct{ space, outer, inner string }
-	seen := make(map[name]struct{}, len(commit.Writes)+len(commit.Cursors)+len(commit.Failed))
+	seen := make(map[name]struct{}, len(commit.Cursors)+len(commit.Failed))
 	twice := func(n name) bool {
 		before := len(seen)
 		seen[n] = struct{}{}
 		return len(seen) == before
-	}
-	for i := range commit.Writes {
-		if twice(name{"write", string(commit.Writes[i].Collection), commit.Writes[i].Key}) {
-			return errs.New(errs.InvalidArgument, "write %d: the commit names its document twice", i)
-		}
 	}
 	for i := range commit.Cursors {
 		if twice(name{"cursor", commit.Cursors[i].Name, ""}) {

@@ -134,10 +134,7 @@ func (t *together) checkSize() error {
 			size += t.plans[i].new.Size()
 		}
 	}
-	if size > port.MaxCommit {
-		return errs.New(errs.TooLarge, "the commit leaves %d bytes, more than the %d it may: divide it", size, port.MaxCommit)
-	}
-	return nil
+	return port.CheckSize(size)
 }
 
 // indexed gives a conflict the index of its write.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -13,17 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/eddyhq/eddy/shared/aws/dynamo"
+	"github.com/eddyhq/eddy/shared/door"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/stream"
 )
 
-const (
-	maxSubscriptions = 1000 // of a connection, as on one machine
-	tokenProtocol    = "eddy.token."
-	protocolHeader   = "Sec-WebSocket-Protocol"
-)
+const protocolHeader = "Sec-WebSocket-Protocol"
 
 // SocketState is what a Socket needs of *dynamo.Lanes, which says what its methods promise.
 type SocketState interface {
@@ -119,7 +115,7 @@ func (s *Socket) connect(ctx context.Context, event *request) response {
 		return s.refuse(ctx, event, err)
 	}
 	accepted := response{StatusCode: http.StatusOK}
-	if protocol := offeredToken(event); protocol != "" {
+	if protocol := stream.OfferedToken(header(event, protocolHeader)); protocol != "" {
 		accepted.Headers = map[string]string{protocolHeader: protocol}
 	}
 	return accepted
@@ -128,20 +124,9 @@ func (s *Socket) connect(ctx context.Context, event *request) response {
 // checkOrigin refuses a page of a foreign origin: browsers send no preflight for a WebSocket.
 func (s *Socket) checkOrigin(event *request) error {
 	origin := header(event, "Origin")
-	if origin == "" {
+	if origin == "" || s.options.App.AllowsOrigin(origin) ||
+		door.SameHost(origin, event.RequestContext.DomainName) || door.SameHost(origin, header(event, "Host")) {
 		return nil
-	}
-	if page, err := url.Parse(origin); err == nil && page.Host != "" {
-		for _, own := range []string{event.RequestContext.DomainName, header(event, "Host")} {
-			if strings.EqualFold(page.Host, own) {
-				return nil
-			}
-		}
-	}
-	for _, allowed := range s.options.App.AllowedOrigins() {
-		if allowed == "*" || strings.EqualFold(allowed, origin) {
-			return nil
-		}
 	}
 	return errs.New(errs.PermissionDenied, "pages of %s may not connect; see eddy.AllowOrigins", origin)
 }
@@ -202,17 +187,6 @@ func header(event *request, name string) string {
 	return ""
 }
 
-// offeredToken returns the subprotocol that carries a credential. A browser takes a connection only if the server
-// accepts one that it offered.
-func offeredToken(event *request) string {
-	for protocol := range strings.SplitSeq(header(event, protocolHeader), ",") {
-		if protocol = strings.TrimSpace(protocol); strings.HasPrefix(protocol, tokenProtocol) {
-			return protocol
-		}
-	}
-	return ""
-}
-
 // message follows a frame of a client. What is wrong with the frame is said to the client, and is no failure.
 func (s *Socket) message(ctx context.Context, event *request) error {
 	frame, err := parse(event)
@@ -252,8 +226,8 @@ func parse(event *request) (stream.ClientFrame, error) {
 // mayJoin bounds the subscriptions of a connection. Joins that are on their way are not counted.
 func (s *Socket) mayJoin(ctx context.Context, event *request, join stream.Join) error {
 	connection := event.RequestContext.ConnectionID
-	joins, err := s.options.State.Joins(ctx, connection, maxSubscriptions)
-	if err != nil || joins < maxSubscriptions {
+	joins, err := s.options.State.Joins(ctx, connection, stream.MaxSubscriptions)
+	if err != nil || joins < stream.MaxSubscriptions {
 		return err
 	}
 	group, err := join.Collection()
@@ -265,7 +239,7 @@ func (s *Socket) mayJoin(ctx context.Context, event *request, join stream.Join) 
 	if err != nil || again {
 		return err
 	}
-	return errs.New(errs.ConditionNotMet, "a connection has at most %d subscriptions: use another", maxSubscriptions)
+	return stream.TooManySubscriptions(stream.MaxSubscriptions)
 }
 
 func (s *Socket) tellError(ctx context.Context, event *request, join stream.Join, err error) error {
