@@ -10,6 +10,7 @@ import (
 
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/reaction"
 )
 
 const (
@@ -100,13 +101,7 @@ func (e *Engine) offer(records []port.Record) {
 
 // bury keeps a record whose function is no longer there, so that whoever registers it again can redrive it.
 func (e *Engine) bury(record *port.Record, reason error) {
-	now := e.now()
-	letter := port.DeadLetter{
-		ID: port.Digest(record.Target, record.ID()), Function: record.Target, Record: *record,
-		Code: string(errs.NotFound), Message: reason.Error(), First: now, Last: now,
-	}
-	cursor := port.Cursor{Name: "orphan/" + letter.ID, Version: int64(record.Position)}
-	commit := port.Commit{Cursors: []port.Cursor{cursor}, Failed: []port.DeadLetter{letter}}
+	commit := reaction.Orphan(record, record.Target, reason, e.now())
 	if _, err := e.Commit(e.stop, commit); err != nil && !errors.Is(err, port.ErrStale) {
 		e.logger.Error("a record for an unknown function could not be kept", "function", record.Target, "error", err)
 		return

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
 )
 
@@ -55,12 +56,12 @@ func (r *Router) triggersOf(c port.Collection) []trigger {
 }
 
 // Route returns the deliveries of a record, at most one for each function. A record addressed to a function that the
-// app does not have is an error.
+// app does not have is not_found, see Orphan.
 func (r *Router) Route(record *port.Record) ([]*Delivery, error) {
 	if record.Target != "" {
 		f, ok := r.app.Function(record.Target)
 		if !ok {
-			return nil, fmt.Errorf("no function %q is registered", record.Target)
+			return nil, errs.New(errs.NotFound, "no function %q is registered", record.Target)
 		}
 		return []*Delivery{addressed(f, record)}, nil
 	}

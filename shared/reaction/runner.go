@@ -230,6 +230,18 @@ func (d *Delivery) Burial(attempts port.Attempts, reason error, now time.Time) p
 	return port.Commit{Cursors: []port.Cursor{d.Cursor}, Failed: []port.DeadLetter{letter}}
 }
 
+// Orphan returns the commit that keeps a record, which no function can be given, as a dead letter of the function it was for:
+// whoever registers that again can redrive it. It fails with port.ErrStale when the record is kept already, since it was last
+// redriven.
+func Orphan(record *port.Record, function string, reason error, now time.Time) port.Commit {
+	letter := port.DeadLetter{
+		ID: port.Digest(function, record.ID()), Function: function, Record: *record,
+		Code: string(errs.CodeOf(reason)), Message: reason.Error(), First: now, Last: now,
+	}
+	cursor := port.Cursor{Name: function + "/orphan/" + letter.ID, Version: max(1, int64(record.Position))}
+	return port.Commit{Cursors: []port.Cursor{cursor}, Failed: []port.DeadLetter{letter}}
+}
+
 func (r *Runner) log(d *Delivery) *slog.Logger {
 	log := r.logger.With("function", d.Function.ID, "delivery_id", d.ID)
 	if c := d.Record.Change; c != nil {

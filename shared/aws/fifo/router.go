@@ -2,8 +2,6 @@ package fifo
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"math"
 	"strconv"
@@ -39,9 +37,10 @@ type RouterOptions struct {
 	Client   Sender
 	QueueURL func(id string) string // of the queue of a function or role
 	PutBlob  func(ctx context.Context, key string, data []byte) error
-	GetBlob  func(ctx context.Context, key string) ([]byte, error)
-	Bury     Bury // of what is for a function that the app does not have
-	Logger   *slog.Logger
+	// Resolve reads a record that was too large for its row; it returns any other as it is.
+	Resolve func(ctx context.Context, r message.Record) (message.Record, error)
+	Bury    Bury // of what is for a function that the app does not have
+	Logger  *slog.Logger
 }
 
 // Router sends what the stream of documents tells to the queues of whom it concerns. It is safe for concurrent use, as
@@ -112,13 +111,11 @@ type parcel struct {
 
 // take finds out whom a record concerns.
 func (p *plan) take(ctx context.Context, index int, record *message.Record) error {
-	if record.Blob != "" {
-		whole, err := p.router.fetch(ctx, record.Blob)
-		if err != nil {
-			return err
-		}
-		record = whole
+	whole, err := p.router.Resolve(ctx, *record)
+	if err != nil {
+		return err
 	}
+	record = &whole
 	deliveries, err := p.router.router.Route(&record.Record)
 	if err != nil {
 		return p.router.Bury(ctx, record.Record, record.Target, err)
@@ -140,19 +137,6 @@ func (p *plan) take(ctx context.Context, index int, record *message.Record) erro
 		p.add(index, deployed.RoleLanes, string(group), id, text)
 	}
 	return nil
-}
-
-// fetch returns a record that was too large for its row.
-func (r *Router) fetch(ctx context.Context, key string) (*message.Record, error) {
-	data, err := r.GetBlob(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	record := &message.Record{}
-	if err := json.Unmarshal(data, record); err != nil {
-		return nil, fmt.Errorf("the blob %s: %w", key, err)
-	}
-	return record, nil
 }
 
 // liveGroup returns the group whose subscribers the record is for. A record with a target is for nobody else.

@@ -95,7 +95,7 @@ func newQueues() *queues {
 func (q *queues) options() fifo.RouterOptions {
 	return fifo.RouterOptions{
 		Client: q, QueueURL: func(id string) string { return "https://sqs/" + id },
-		PutBlob: q.putBlob, GetBlob: q.getBlob, Bury: q.bury,
+		PutBlob: q.putBlob, Resolve: q.resolve, Bury: q.bury,
 	}
 }
 
@@ -107,6 +107,17 @@ func (q *queues) putBlob(_ context.Context, key string, data []byte) error {
 	}
 	q.blobs[key] = data
 	return nil
+}
+
+func (q *queues) resolve(ctx context.Context, r message.Record) (whole message.Record, err error) {
+	if r.Blob == "" {
+		return r, nil
+	}
+	text, err := q.getBlob(ctx, r.Blob)
+	if err != nil {
+		return whole, err
+	}
+	return whole, json.Unmarshal(text, &whole)
 }
 
 func (q *queues) getBlob(_ context.Context, key string) ([]byte, error) {

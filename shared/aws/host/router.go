@@ -14,6 +14,7 @@ import (
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/reaction"
 )
 
 // router is the Lambda on the stream of the table of documents, and on the queue of deliveries that crashed their Lambda.
@@ -68,21 +69,14 @@ func (r *router) route(ctx context.Context, batch []events.DynamoDBEventRecord) 
 
 // bury keeps a record that no function can take as a dead letter.
 func (e *engine) bury(ctx context.Context, record port.Record, function string, reason error) error {
-	now := e.Now()
-	letter := port.DeadLetter{
-		ID: port.Digest(function, record.ID()), Function: function, Record: record,
-		Code: string(errs.CodeOf(reason)), Message: reason.Error(), First: now, Last: now,
-	}
-	_, err := e.Commit(ctx, port.Commit{
-		Cursors: []port.Cursor{{Name: function + "/orphan/" + letter.ID, Version: max(1, int64(record.Position))}},
-		Failed:  []port.DeadLetter{letter},
-	})
+	orphan := reaction.Orphan(&record, function, reason, e.Now())
+	_, err := e.Commit(ctx, orphan)
 	if errors.Is(err, port.ErrStale) {
 		return nil
 	}
 	if err == nil {
 		e.logger.ErrorContext(ctx, "a record that cannot be delivered was kept as a dead letter",
-			"function", function, "dead_letter", letter.ID, "error", reason)
+			"function", function, "dead_letter", orphan.Failed[0].ID, "error", reason)
 	}
 	return err
 }

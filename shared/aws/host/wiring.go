@@ -97,7 +97,7 @@ func (w *wiring) newRouter() handler {
 	return &router{
 		engine: w.engine,
 		router: fifo.NewRouter(w.app, fifo.RouterOptions{
-			Client: w.sqs(), QueueURL: w.queueURL, PutBlob: w.PutBlob, GetBlob: w.GetBlob, Bury: w.bury, Logger: w.logger,
+			Client: w.sqs(), QueueURL: w.queueURL, PutBlob: w.PutBlob, Resolve: w.Resolve, Bury: w.bury, Logger: w.logger,
 		}),
 		crashed: fifo.NewCrashed(w.app, fifo.CrashedOptions{
 			Documents: w.Store, Ledger: w.Store, GetBlob: w.GetBlob, Bury: w.bury, Logger: w.logger,
