@@ -47,7 +47,7 @@ var layers = []layer{
 	{
 		of: []string{
 			"./shared/errs", "./shared/payload", "./shared/port", "./shared/document", "./shared/state",
-			"./shared/stream", "./shared/reaction", "./shared/queue", "./shared/door", "./shared/operator", "./shared/eddy/...",
+			"./shared/stream", "./shared/transaction", "./shared/idempotency", "./shared/reaction", "./shared/queue", "./shared/door", "./shared/operator", "./shared/eddy/...",
 		},
 		never: slices.Concat(aws, cdk, stores, []string{"./local/...", "./infra/..."}),
 		why:   "semantics know ports, not what implements them",

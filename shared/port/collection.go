@@ -13,7 +13,16 @@ type Collection string
 const (
 	StateSpace  = "state/"
 	StreamSpace = "stream/"
+	OwnSpace    = "own/" // of Eddy itself: no function and no client reaches it, and nothing is told of its changes
 )
+
+// Own returns a collection of Eddy itself: what it keeps, of which function.
+func Own(what, function string) Collection {
+	return Collection(OwnSpace + escape(what) + "/" + escape(function))
+}
+
+// IsOwn reports whether the collection is one of Eddy itself.
+func (c Collection) IsOwn() bool { return strings.HasPrefix(string(c), OwnSpace) }
 
 // Scope returns the collection of a state scope.
 func Scope(name string) Collection { return Collection(StateSpace + escape(name)) }

@@ -53,6 +53,7 @@ type Document struct {
 	Key     string
 	Value   document.Value
 	Version int64
+	Expires int64 // seconds of the Unix epoch from which on there is no such document; 0: never
 }
 
 // Exists reports whether there is a document.
@@ -84,6 +85,7 @@ type Commit struct {
 	Cursors []Cursor // what this commit is the effect of
 	Failed  []DeadLetter
 	Cause   Cause // of every change, event and call in this commit
+	Silent  bool  // the writes are told to nobody: documents that come back from elsewhere, with their effects
 }
 
 // Op says what a Write does.
@@ -105,10 +107,17 @@ type Write struct {
 	Value      document.Value // of a Set
 	Ops        []document.Op  // of an Update
 	IfVersion  *int64         // when not nil, the version the document must have; 0: it must not exist
+	TTL        time.Duration  // of a Set: how long the document is to live; 0: until it is deleted
 	NoResult   bool           // the caller asks for no Result but the Version of a single write: an adapter may save the read
 }
 
 // Result is what a write did.
+//
+// A document whose time is up is no document: reads and conditions do not see it, and a write over it finds nothing. Its
+// expiry is a change like a deletion, with a version above that of the document; it is recorded once, when the store comes
+// to remove the document, and at the latest before the change that a write over it makes.
+//
+// A Set decides anew when the document expires; an Update leaves that as it is.
 //
 // A write that changes nothing is no change: deleting what does not exist, an update all of whose operations were
 // skipped. It leaves the version as it was and fires nothing. A Set always is a change, also to an equal value.
@@ -173,11 +182,20 @@ type Event struct {
 	Data  document.Value
 }
 
-// Call is a function to run. Its effects are committed as a reaction's are.
+// Call is a function to run: a call that nobody waits for, a message of a queue, a tick of a schedule. Its effects are
+// committed as a reaction's are.
 type Call struct {
 	ID       string // unique; the delivery id
 	Function string
 	Payload  document.Value
+
+	// Group, when not "", puts the call behind those before it that are of the same function and group: they are recorded in
+	// the order of their commits, and run one after the other.
+	Group string
+
+	// NotBefore is when the call may run, in milliseconds of the Unix epoch; 0: at once. What is behind it in its group
+	// waits too.
+	NotBefore int64
 }
 
 // DeadLetter is a delivery that failed for the last time, kept with its reason until it is redriven or discarded.

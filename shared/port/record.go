@@ -26,6 +26,7 @@ type Change struct {
 	Key        string
 	Old, New   document.Value // nil where there was, or is, no document
 	Version    int64
+	Expired    bool // nobody deleted the document: its time was up
 }
 
 // Kind says how a change changed its document.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/transaction"
 )
 
 // maxActions is how many rows one commit of several effects may write: the actions of one DynamoDB transaction. Writes,
@@ -18,6 +19,12 @@ type joint struct {
 	effects []effect
 	places  map[address]int     // of the writes in the commit
 	cursors map[string]struct{} // by name
+}
+
+// address names a document.
+type address struct {
+	collection port.Collection
+	key        string
 }
 
 // take takes the first effect and whatever else goes with it, and returns what is left.
@@ -62,7 +69,7 @@ func (j *joint) with(c *port.Commit) (writes []port.Write, ok bool) {
 		writes[place].Ops = ops
 	}
 	others := len(j.commit.Cursors) + len(j.commit.Events) + len(j.commit.Calls) + len(c.Cursors) + len(c.Events) + len(c.Calls)
-	return writes, len(writes) <= MaxDocuments && len(writes)+others <= maxActions
+	return writes, len(writes) <= transaction.MaxDocuments && len(writes)+others <= maxActions
 }
 
 func (j *joint) add(e effect, writes []port.Write) {

@@ -24,6 +24,7 @@ import (
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/transaction"
 )
 
 // MaxDepth is the depth up to which the deliveries of a chain are run: a change made by a client has depth 0, one made
@@ -103,16 +104,16 @@ func (r *Runner) run(ctx context.Context, d *Delivery, number int) (port.Commit,
 			cause.Depth(), cause.Root, strings.Join(cause.Chain, " -> "), d.Function.ID))}
 	}
 	next := cause.Then(d.recordID, d.Function.ID)
-	transaction := NewTransaction(r.host)
+	buffer := transaction.New(r.host)
 	invocation := eddy.Invocation{
-		Engine:     transactional{Transaction: transaction, host: r.host},
+		Engine:     transactional{Transaction: buffer, host: r.host},
 		Logger:     r.logger,
 		Cause:      next,
 		DeliveryID: d.ID,
 		Attempt:    number,
 	}
 	err := r.host.Run(ctx, d.Function, func(ctx context.Context) error { return invoke(ctx, d, invocation) })
-	effect := transaction.End()
+	effect := buffer.End()
 	if err != nil {
 		return port.Commit{}, &handlerError{err}
 	}
@@ -263,7 +264,7 @@ func backoff(attempt int) time.Duration {
 // transactional is the engine under a delivered function: documents go to the transaction. Calls of other functions
 // do not: they take effect when they are made, each on its own.
 type transactional struct {
-	*Transaction
+	*transaction.Transaction
 	host Host
 }
 

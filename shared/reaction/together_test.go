@@ -21,6 +21,7 @@ import (
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/reaction"
+	"github.com/eddyhq/eddy/shared/transaction"
 )
 
 // commits counts the commits that reach the store, by the number of their cursors.
@@ -74,7 +75,7 @@ func TestIncrementsOfOneCounterAreOneCommit(t *testing.T) {
 
 func TestWhatOneCommitCannotHoldIsCommittedApart(t *testing.T) {
 	t.Parallel()
-	const most = reaction.MaxDocuments
+	const most = transaction.MaxDocuments
 	own := func(ctx context.Context, c eddy.Change[counter], documents int) error {
 		for i := range documents {
 			if err := sink.Set(ctx, fmt.Sprint(c.Key, i), *c.New); err != nil {

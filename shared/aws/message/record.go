@@ -37,6 +37,7 @@ type changeText struct {
 	Old        document.Value  `json:"old,omitzero"`
 	New        document.Value  `json:"new,omitzero"`
 	Version    int64           `json:"version"`
+	Expired    bool            `json:"expired,omitempty"`
 }
 
 type eventText struct {
@@ -47,9 +48,11 @@ type eventText struct {
 }
 
 type callText struct {
-	ID       string         `json:"id"`
-	Function string         `json:"function"`
-	Payload  document.Value `json:"payload,omitzero"`
+	ID        string         `json:"id"`
+	Function  string         `json:"function"`
+	Payload   document.Value `json:"payload,omitzero"`
+	Group     string         `json:"group,omitempty"`
+	NotBefore int64          `json:"not_before,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.

@@ -1,4 +1,4 @@
-package reaction_test
+package transaction_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/pebblestore"
 	"github.com/eddyhq/eddy/shared/port"
-	"github.com/eddyhq/eddy/shared/reaction"
+	"github.com/eddyhq/eddy/shared/transaction"
 )
 
 type cleaner interface {
@@ -101,9 +101,9 @@ func TestATransactionReadsAndEndsAsIfItsWritesHadBeenMadeDirectly(t *testing.T) 
 			commit(t, direct, w)
 			commit(t, under, w)
 		}
-		transaction := reaction.NewTransaction(under)
+		buffer := transaction.New(under)
 		for i, w := range rapid.SliceOfN(rapid.Custom(drawWrite), 1, 10).Draw(t, "writes") {
-			want, got := commit(t, direct, w)[0], commit(t, transaction, w)[0]
+			want, got := commit(t, direct, w)[0], commit(t, buffer, w)[0]
 			if w.NoResult {
 				want, got = port.Result{}, port.Result{}
 			}
@@ -112,11 +112,11 @@ func TestATransactionReadsAndEndsAsIfItsWritesHadBeenMadeDirectly(t *testing.T) 
 				t.Fatalf("result of write %d (-direct +transaction):\n%s", i, diff)
 			}
 			q := port.Query{Limit: rapid.IntRange(1, 5).Draw(t, "limit"), After: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "after")}
-			if diff := cmp.Diff(visible(t, direct, q), visible(t, transaction, q)); diff != "" {
+			if diff := cmp.Diff(visible(t, direct, q), visible(t, buffer, q)); diff != "" {
 				t.Fatalf("after write %d (-direct +transaction):\n%s", i, diff)
 			}
 		}
-		commit(t, under, transaction.End().Writes...)
+		commit(t, under, buffer.End().Writes...)
 		all := port.Query{Limit: 100}
 		if diff := cmp.Diff(visible(t, direct, all), visible(t, under, all)); diff != "" {
 			t.Fatalf("after the end (-direct +transaction):\n%s", diff)
@@ -127,12 +127,12 @@ func TestATransactionReadsAndEndsAsIfItsWritesHadBeenMadeDirectly(t *testing.T) 
 func TestNothingReachesTheStoreBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	store := open(t)
-	transaction := reaction.NewTransaction(store)
-	commit(t, transaction, set("a", `1`), set("b", `2`))
+	buffer := transaction.New(store)
+	commit(t, buffer, set("a", `1`), set("b", `2`))
 	if seen := visible(t, store, port.Query{Limit: 10}); seen != nil {
 		t.Errorf("the store holds %v", seen)
 	}
-	collections, err := transaction.Collections(t.Context(), port.StateSpace)
+	collections, err := buffer.Collections(t.Context(), port.StateSpace)
 	if err != nil || len(collections) != 1 || collections[0] != scope {
 		t.Errorf("the transaction sees the collections %v, %v", collections, err)
 	}
@@ -156,17 +156,17 @@ func TestConditions(t *testing.T) {
 		t.Parallel()
 		store := open(t)
 		version := commit(t, store, set("a", `1`))[0].Version
-		conflict(t, reaction.NewTransaction(store), at(set("a", `2`), version+1))
-		conflict(t, reaction.NewTransaction(store), at(set("a", `2`), 0))
+		conflict(t, transaction.New(store), at(set("a", `2`), version+1))
+		conflict(t, transaction.New(store), at(set("a", `2`), 0))
 	})
 	t.Run("a condition that breaks later fails the commit of the whole", func(t *testing.T) {
 		t.Parallel()
 		store := open(t)
 		version := commit(t, store, set("a", `1`))[0].Version
-		transaction := reaction.NewTransaction(store)
-		commit(t, transaction, at(set("a", `2`), version), set("b", `2`))
+		buffer := transaction.New(store)
+		commit(t, buffer, at(set("a", `2`), version), set("b", `2`))
 		commit(t, store, set("a", `3`))
-		_, err := store.Commit(t.Context(), transaction.End())
+		_, err := store.Commit(t.Context(), buffer.End())
 		var broken *port.ConflictError
 		if !errors.As(err, &broken) {
 			t.Fatalf("the commit returns %v, want a conflict", err)
@@ -177,23 +177,23 @@ func TestConditions(t *testing.T) {
 	})
 	t.Run("a document that must not exist may not exist in the transaction either", func(t *testing.T) {
 		t.Parallel()
-		transaction := reaction.NewTransaction(open(t))
-		commit(t, transaction, at(set("a", `1`), 0))
-		conflict(t, transaction, at(set("a", `2`), 0))
+		buffer := transaction.New(open(t))
+		commit(t, buffer, at(set("a", `1`), 0))
+		conflict(t, buffer, at(set("a", `2`), 0))
 	})
 	t.Run("reading back and writing on is no conflict, and guards what was read", func(t *testing.T) {
 		t.Parallel()
 		store := open(t)
 		commit(t, store, set("a", `{"n":1}`))
-		transaction := reaction.NewTransaction(store)
-		commit(t, transaction, increment("a", 1))
-		seen, err := transaction.Get(t.Context(), scope, "a")
+		buffer := transaction.New(store)
+		commit(t, buffer, increment("a", 1))
+		seen, err := buffer.Get(t.Context(), scope, "a")
 		if err != nil || string(seen.Value) != `{"n":2}` {
 			t.Fatalf("read back %s, %v", seen.Value, err)
 		}
-		commit(t, transaction, at(set("a", `{"n":20}`), seen.Version))
+		commit(t, buffer, at(set("a", `{"n":20}`), seen.Version))
 		commit(t, store, increment("a", 5))
-		if _, err := store.Commit(t.Context(), transaction.End()); err == nil {
+		if _, err := store.Commit(t.Context(), buffer.End()); err == nil {
 			t.Error("the commit overwrites what came after its read")
 		}
 	})
@@ -201,11 +201,11 @@ func TestConditions(t *testing.T) {
 
 func TestATransactionIsBounded(t *testing.T) {
 	t.Parallel()
-	transaction := reaction.NewTransaction(open(t))
-	for i := range reaction.MaxDocuments {
-		commit(t, transaction, set(fmt.Sprint("k", i), `1`))
+	buffer := transaction.New(open(t))
+	for i := range transaction.MaxDocuments {
+		commit(t, buffer, set(fmt.Sprint("k", i), `1`))
 	}
-	_, err := transaction.Commit(t.Context(), port.Commit{Writes: []port.Write{set("one more", `1`)}})
+	_, err := buffer.Commit(t.Context(), port.Commit{Writes: []port.Write{set("one more", `1`)}})
 	if errs.CodeOf(err) != errs.InvalidArgument {
 		t.Errorf("the document over the limit returns %v", err)
 	}
@@ -213,9 +213,9 @@ func TestATransactionIsBounded(t *testing.T) {
 
 func TestWhatComesAfterTheEndIsRefused(t *testing.T) {
 	t.Parallel()
-	transaction := reaction.NewTransaction(open(t))
-	transaction.End()
-	_, err := transaction.Commit(t.Context(), port.Commit{Writes: []port.Write{set("late", `1`)}})
+	buffer := transaction.New(open(t))
+	buffer.End()
+	_, err := buffer.Commit(t.Context(), port.Commit{Writes: []port.Write{set("late", `1`)}})
 	if errs.CodeOf(err) != errs.Unavailable {
 		t.Errorf("a late write returns %v", err)
 	}

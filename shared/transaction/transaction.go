@@ -1,4 +1,10 @@
-package reaction
+// Package transaction buffers what a run of a function does, so that all of it, or nothing, is committed at once.
+//
+//	handler -> Transaction (a port.Documents: reads see the buffered writes) -> End -> one port.Commit
+//
+// A delivery runs in one, together with its cursor (package reaction), and so does a request with an idempotency key
+// (package idempotency), and what eddy.Transact is given.
+package transaction
 
 import (
 	"context"
@@ -12,7 +18,7 @@ import (
 	"github.com/eddyhq/eddy/shared/port"
 )
 
-// MaxDocuments is how many documents one delivery may write: what fits into one DynamoDB transaction beside its
+// MaxDocuments is how many documents one transaction may write or check: what fits into one DynamoDB transaction beside
 // cursors and outbox.
 const MaxDocuments = 90
 
@@ -46,8 +52,8 @@ type buffered struct {
 	view  *port.Document // the document as the run sees it, once known
 }
 
-// NewTransaction returns an empty transaction over a store.
-func NewTransaction(store port.Documents) *Transaction {
+// New returns an empty transaction over a store.
+func New(store port.Documents) *Transaction {
 	return &Transaction{store: store, writes: make(map[address]*buffered)}
 }
 
@@ -64,7 +70,8 @@ func (t *Transaction) End() port.Commit {
 	return commit
 }
 
-// Get returns the document as the run sees it. The version of one that the run wrote is provisional.
+// Get returns the document as the run sees it. The version of one that the run wrote is provisional, and so is when it
+// expires.
 func (t *Transaction) Get(ctx context.Context, c port.Collection, key string) (port.Document, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,7 +113,7 @@ func (t *Transaction) look(ctx context.Context, b *buffered) error {
 			return err
 		}
 		if view.Value = value; value != nil {
-			view.Version = b.base.Version + 1
+			view.Version, view.Expires = b.base.Version+1, b.base.Expires
 		}
 	case port.Delete:
 	}
@@ -217,7 +224,7 @@ func (t *Transaction) apply(ctx context.Context, w port.Write) (port.Result, err
 	if !known {
 		if len(t.writes) == MaxDocuments {
 			return port.Result{}, errs.New(errs.InvalidArgument,
-				"a reaction may write at most %d documents: split the work over several functions", MaxDocuments)
+				"a transaction may write at most %d documents: split the work over several", MaxDocuments)
 		}
 		b = &buffered{write: port.Write{Op: port.Check, Collection: w.Collection, Key: w.Key, NoResult: true}}
 	}
@@ -260,10 +267,10 @@ func fold(b *buffered, w port.Write) (port.Write, []document.Fault, error) {
 	case port.Check:
 		return next, nil, nil
 	case port.Set:
-		next.Op, next.Value, next.Ops = port.Set, w.Value, nil
+		next.Op, next.Value, next.Ops, next.TTL = port.Set, w.Value, nil, w.TTL
 		return next, nil, nil
 	case port.Delete:
-		next.Op, next.Value, next.Ops = port.Delete, nil, nil
+		next.Op, next.Value, next.Ops, next.TTL = port.Delete, nil, nil, 0
 		return next, nil, nil
 	case port.Update:
 		return foldUpdate(b, next, w)
