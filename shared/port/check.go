@@ -3,17 +3,24 @@ package port
 import "github.com/eddyhq/eddy/shared/errs"
 
 // CheckWrites refuses, as invalid_argument, writes that no store can do: a set without a value, an unknown operation, two
-// writes of one document.
+// writes of one document, a time to live where there is none.
 func CheckWrites(writes []Write) error {
 	for i := range writes {
-		switch w := &writes[i]; w.Op {
+		w := &writes[i]
+		switch w.Op {
 		case Set:
 			if w.Value == nil {
 				return errs.New(errs.InvalidArgument, "write %d: a set needs a value", i)
 			}
 		case Update, Delete, Check:
+			if w.TTL != 0 || w.Expires != 0 {
+				return errs.New(errs.InvalidArgument, "write %d: only a set says when its document expires", i)
+			}
 		default:
 			return errs.New(errs.InvalidArgument, "write %d: unknown operation %q", i, w.Op)
+		}
+		if w.TTL < 0 || w.Expires < 0 {
+			return errs.New(errs.InvalidArgument, "write %d: a document cannot expire before it is written", i)
 		}
 	}
 	return checkDistinct(writes)

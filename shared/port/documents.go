@@ -107,7 +107,8 @@ type Write struct {
 	Value      document.Value // of a Set
 	Ops        []document.Op  // of an Update
 	IfVersion  *int64         // when not nil, the version the document must have; 0: it must not exist
-	TTL        time.Duration  // of a Set: how long the document is to live; 0: until it is deleted
+	TTL        time.Duration  // of a Set: how long the document is to live from now on; 0: see Expires
+	Expires    int64          // of a Set without TTL: as Document.Expires
 	NoResult   bool           // the caller asks for no Result but the Version of a single write: an adapter may save the read
 }
 

@@ -2,13 +2,13 @@ package port
 
 import "time"
 
-// ExpiresAt returns what Document.Expires is for a document that is written now and lives for ttl, rounded up to whole
-// seconds; 0 for a ttl of 0.
-func ExpiresAt(now time.Time, ttl time.Duration) int64 {
-	if ttl == 0 {
-		return 0
+// ExpiresAt returns what Document.Expires is of a document that a Set writes now: the end of its TTL, rounded up to whole
+// seconds, or else its Expires.
+func (w *Write) ExpiresAt(now time.Time) int64 {
+	if w.TTL == 0 {
+		return w.Expires
 	}
-	end := now.Add(ttl)
+	end := now.Add(w.TTL)
 	seconds := end.Unix()
 	if end.Nanosecond() > 0 {
 		seconds++

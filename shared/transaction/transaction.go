@@ -267,10 +267,10 @@ func fold(b *buffered, w port.Write) (port.Write, []document.Fault, error) {
 	case port.Check:
 		return next, nil, nil
 	case port.Set:
-		next.Op, next.Value, next.Ops, next.TTL = port.Set, w.Value, nil, w.TTL
+		next.Op, next.Value, next.Ops, next.TTL, next.Expires = port.Set, w.Value, nil, w.TTL, w.Expires
 		return next, nil, nil
 	case port.Delete:
-		next.Op, next.Value, next.Ops, next.TTL = port.Delete, nil, nil, 0
+		next.Op, next.Value, next.Ops, next.TTL, next.Expires = port.Delete, nil, nil, 0, 0
 		return next, nil, nil
 	case port.Update:
 		return foldUpdate(b, next, w)
