@@ -202,15 +202,15 @@ func (e *Engine) NewID() string {
 }
 
 // Call runs a registered function and waits for its result.
-func (e *Engine) Call(ctx context.Context, id string, payload document.Value, cause port.Cause) (
-	document.Value, error,
-) {
+func (e *Engine) Call(
+	ctx context.Context, id string, payload document.Value, cause port.Cause, idempotencyKey string,
+) (document.Value, error) {
 	f, err := e.app.Find(id)
 	if err != nil {
 		return nil, err
 	}
 	invocation := e.Invocation("")
-	invocation.Cause = cause
+	invocation.Cause, invocation.IdempotencyKey = cause, idempotencyKey
 	result, err := e.invoke(ctx, f, invocation, payload)
 	return document.Value(result), err
 }

@@ -3,6 +3,7 @@ package eddy
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 
 	"github.com/eddyhq/eddy/shared/document"
@@ -64,8 +65,27 @@ func (r *run) call(ctx context.Context, id string, payload document.Value) (json
 		return nil, errs.New(errs.ConditionNotMet, "calls are nested more than %d deep: %s -> %s",
 			maxCallDepth, strings.Join(r.Cause.Chain, " -> "), id)
 	}
-	result, err := r.Engine.Call(ctx, id, payload, r.Cause.Then(r.origin(), id))
+	result, err := r.Engine.Call(ctx, id, payload, r.Cause.Then(r.origin(), id), r.derivedKey(id, payload))
 	return json.RawMessage(result), err
+}
+
+// derivedKey returns the idempotency key for a call that the run makes, "" when the run has none itself. Equal calls of one
+// run are told apart by their number, so that it does not matter what other calls a repetition makes.
+func (r *run) derivedKey(id string, payload document.Value) string {
+	if r.Invocation.IdempotencyKey == "" {
+		return ""
+	}
+	for r.outer != nil {
+		r = r.outer
+	}
+	call := port.Digest(id, string(payload))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls == nil {
+		r.calls = make(map[string]int)
+	}
+	r.calls[call]++
+	return port.Digest(r.Invocation.IdempotencyKey, call, strconv.Itoa(r.calls[call]))
 }
 
 // origin names what the run began with, for the chains of causes that begin here.

@@ -27,6 +27,7 @@ type Change[T any] struct {
 	Group    string
 	Key      string // of the document; of an item, its id
 	Version  int64  // of the document after the change
+	Expired  bool   // a deletion that nobody made: the document's time was up, see TTL
 	ID       string // names the change: the same for each of its deliveries
 	Attempt  int    // of this delivery, from 1; 0 in When and Lane
 	Depth    int    // how many functions lie between the change and what began its chain; 0 in When and Lane
@@ -101,6 +102,7 @@ func newChange[T any](d delivered) (Change[T], error) {
 		Kind:    d.change.Kind(),
 		Key:     d.change.Key,
 		Version: d.change.Version,
+		Expired: d.change.Expired,
 		ID:      d.id,
 		Attempt: d.attempt,
 		Depth:   d.depth,

@@ -16,12 +16,21 @@ type description struct {
 }
 
 type triggerDescription struct {
-	Type   string `json:"type"` // "http", "state" or "stream"
+	Type   string `json:"type"` // "http", "state", "stream", "queue" or "cron"
 	Method string `json:"method,omitempty"`
 	Path   string `json:"path,omitempty"`
 	Status int    `json:"status,omitempty"`
 	Scope  string `json:"scope,omitempty"`
 	Stream string `json:"stream_name,omitempty"`
+
+	Rate  int `json:"rate,omitempty"` // requests per second
+	Burst int `json:"burst,omitempty"`
+
+	Queue string `json:"queue,omitempty"`
+	FIFO  string `json:"fifo,omitempty"` // the member by which messages are in order
+	Delay int64  `json:"delay_ms,omitempty"`
+
+	Schedule string `json:"schedule,omitempty"`
 }
 
 type optionsDescription struct {
@@ -29,6 +38,9 @@ type optionsDescription struct {
 	Timeout     int64 `json:"timeout_ms"`
 	Concurrency int   `json:"concurrency"`
 	MaxAttempts int   `json:"max_attempts"`
+
+	FirstBackoff int64 `json:"first_backoff_ms"`
+	MaxBackoff   int64 `json:"max_backoff_ms"`
 }
 
 // Describe returns every function of a valid app with its triggers, options, uses and schemas, as a JSON array in the
@@ -50,6 +62,9 @@ func (f *Function) describe() description {
 			Timeout:     int64(f.Timeout / time.Millisecond),
 			Concurrency: f.Concurrency,
 			MaxAttempts: f.MaxAttempts,
+
+			FirstBackoff: int64(f.FirstBackoff / time.Millisecond),
+			MaxBackoff:   int64(f.MaxBackoff / time.Millisecond),
 		},
 		Uses:         append([]Use{}, f.Uses...),
 		InputSchema:  f.InputSchema(),
@@ -57,7 +72,7 @@ func (f *Function) describe() description {
 	}
 	for _, r := range f.Routes {
 		d.Triggers = append(d.Triggers,
-			triggerDescription{Type: "http", Method: r.Method, Path: r.Path, Status: r.Status})
+			triggerDescription{Type: "http", Method: r.Method, Path: r.Path, Status: r.Status, Rate: r.Rate, Burst: r.Burst})
 	}
 	for _, t := range f.Changes {
 		kind := "state"
@@ -65,6 +80,13 @@ func (f *Function) describe() description {
 			kind = "stream"
 		}
 		d.Triggers = append(d.Triggers, triggerDescription{Type: kind, Scope: t.Scope, Stream: t.Stream})
+	}
+	if q := f.Queue; q != nil {
+		d.Triggers = append(d.Triggers,
+			triggerDescription{Type: "queue", Queue: q.Name, FIFO: q.Group, Delay: int64(q.Delay / time.Millisecond)})
+	}
+	for _, s := range f.Schedules {
+		d.Triggers = append(d.Triggers, triggerDescription{Type: "cron", Schedule: s.Expression})
 	}
 	return d
 }

@@ -20,6 +20,7 @@ type event struct {
 	Item      string           `json:"item_id,omitempty"`
 	Old       *json.RawMessage `json:"old_value"`
 	New       *json.RawMessage `json:"new_value"`
+	Reason    string           `json:"reason,omitempty"` // of a deletion that nobody made: "expired"
 	ID        *string          `json:"id"`
 	Version   int64            `json:"version"`
 	Attempt   *int             `json:"attempt"`
@@ -38,6 +39,9 @@ func EventJSON(record *port.Record, attempt int) (json.RawMessage, error) {
 		Attempt: &attempt,
 		Depth:   new(record.Cause.Depth()),
 	}
+	if change.Expired {
+		e.Reason = expired
+	}
 	if stream, group, ok := change.Collection.Group(); ok {
 		e.Type, e.Stream, e.Group, e.Item = "stream", stream, group, change.Key
 	} else {
@@ -47,6 +51,8 @@ func EventJSON(record *port.Record, attempt int) (json.RawMessage, error) {
 	e.EventType = e.eventType(change)
 	return encode(e)
 }
+
+const expired = "expired"
 
 func optional(v document.Value) *json.RawMessage {
 	if v == nil {

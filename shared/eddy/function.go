@@ -16,12 +16,17 @@ type Function struct {
 	Place   string // file:line of the registration
 	Routes  []*Route
 	Changes []*ChangeTrigger
+	Queue   *QueueTrigger // nil when it has none
 	Uses    []Use
+
+	Schedules []*Schedule
 
 	Memory      int           // MB
 	Timeout     time.Duration // of one run; the host ends ctx
 	Concurrency int           // runs at a time; kept by the host
 	MaxAttempts int           // of a delivery, before it becomes a dead letter
+
+	FirstBackoff, MaxBackoff time.Duration // between attempts; see Backoff
 
 	Input, Output reflect.Type // None where there is none; Change[T] for a reaction
 

@@ -69,7 +69,7 @@ func (g guard) mayCommit(commit port.Commit) error {
 		}
 	}
 	for _, call := range commit.Calls {
-		if err := g.mayInvoke(call.Function); err != nil {
+		if err := g.mayDeliver(call.Function); err != nil {
 			return err
 		}
 	}
@@ -96,6 +96,18 @@ func (g guard) mayWrite(c port.Collection) error {
 func (g guard) mayInvoke(id string) error {
 	if !g.function.access.functions[id] {
 		return g.missing(fmt.Sprintf("eddy.Invokes(%q)", id), "")
+	}
+	return nil
+}
+
+// mayDeliver asks for a call that nobody waits for: by Void, or by Enqueue.
+func (g guard) mayDeliver(id string) error {
+	f, registered := g.function.app.Function(id)
+	if !registered || f.Queue == nil {
+		return g.mayInvoke(id)
+	}
+	if !g.function.access.queues[f.Queue.Name] && !g.function.access.functions[id] {
+		return g.missing(fmt.Sprintf("eddy.Enqueues(%q)", f.Queue.Name), "")
 	}
 	return nil
 }

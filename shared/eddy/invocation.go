@@ -22,7 +22,9 @@ type Engine interface {
 	// Call runs another registered function, waits for it and returns its result. Engine functions (state::*,
 	// stream::*) never arrive here: they run over the Documents above. The cause is the one for the Invocation of the
 	// function that is called.
-	Call(ctx context.Context, functionID string, payload document.Value, cause port.Cause) (document.Value, error)
+	// The idempotency key is too.
+	Call(ctx context.Context, functionID string, payload document.Value, cause port.Cause, idempotencyKey string) (
+		document.Value, error)
 
 	// Now is the host's clock.
 	Now() time.Time
@@ -39,6 +41,10 @@ type Invocation struct {
 	RequestID  string       // of the HTTP request or invoke at the start of this run; "" when there is none
 	DeliveryID string       // of the delivery that is run; "" for a call
 	Attempt    int          // of the delivery, from 1
+
+	// IdempotencyKey is the same each time that the same run is made again: of a delivery its id, of a request what its
+	// Idempotency-Key says, of a call what its caller's says; "" where there is none.
+	IdempotencyKey string
 }
 
 // run is the state of one Invocation. It lies in the ctx of the function.
@@ -47,10 +53,12 @@ type run struct {
 	function *Function
 	request  *HTTPRequest // nil when not run by HTTP
 	changeID string
+	outer    *run // of a Transact: the run it is a part of
 
 	mu     sync.Mutex
 	logger *slog.Logger
-	header http.Header // set by SetHeader
+	header http.Header    // set by SetHeader
+	calls  map[string]int // how often Call was made with equal function and payload
 }
 
 type runKey struct{}
@@ -133,6 +141,18 @@ func DeliveryID(ctx context.Context) string {
 	return r.DeliveryID
 }
 
+// IdempotencyKey returns a key that is the same whenever the same run of the function is made again, for the outside world to
+// tell a repetition by: of a delivery its id, as DeliveryID, of an HTTP request or an invoke one derived of its Idempotency-Key.
+// A function that was called by Call gets a key derived of its caller's, the function and the payload: the same again
+// when the caller runs again, whatever else that does then. It is "" when the run began with a request without a key.
+func IdempotencyKey(ctx context.Context) string {
+	r, err := current(ctx)
+	if err != nil {
+		return ""
+	}
+	return r.Invocation.IdempotencyKey
+}
+
 // Request returns the HTTP request that the function runs for, nil when it runs for something else. Do not modify it.
 func Request(ctx context.Context) *HTTPRequest {
 	r, err := current(ctx)
@@ -148,6 +168,9 @@ func SetHeader(ctx context.Context, name, value string) {
 	r, err := current(ctx)
 	if err != nil || r.request == nil {
 		return
+	}
+	for r.outer != nil {
+		r = r.outer
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

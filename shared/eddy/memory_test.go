@@ -130,13 +130,15 @@ func (m *memory) write(w port.Write) (result port.Result, err error) {
 	return result, nil
 }
 
-func (m *memory) Call(ctx context.Context, id string, payload document.Value, cause port.Cause) (document.Value, error) {
+func (m *memory) Call(
+	ctx context.Context, id string, payload document.Value, cause port.Cause, idempotencyKey string,
+) (document.Value, error) {
 	f, ok := m.app.Function(id)
 	if !ok {
 		return nil, errs.New(errs.NotFound, "no function %q", id)
 	}
 	inv := m.invocation()
-	inv.Cause = cause
+	inv.Cause, inv.IdempotencyKey = cause, idempotencyKey
 	result, err := f.Invoke(ctx, inv, payload)
 	return document.Value(result), err
 }

@@ -60,6 +60,7 @@ func (a *App) Validate() error {
 	functions := a.Functions()
 	all = append(all, a.unknownTargets(functions)...)
 	all = append(all, conflictingRoutes(functions)...)
+	all = append(all, sharedQueues(functions)...)
 	if len(all) == 0 {
 		all = append(all, undescribable(functions)...)
 	}
@@ -72,6 +73,11 @@ func (a *App) Validate() error {
 func (a *App) unknownTargets(functions []*Function) (found mistakes) {
 	for _, f := range functions {
 		for _, u := range f.Uses {
+			if u.Queue != "" {
+				if _, err := a.FindQueue(u.Queue); err != nil {
+					found = append(found, mistake{f.Place, fmt.Sprintf("%s: eddy.Enqueues(%q): no function has this queue", f.ID, u.Queue)})
+				}
+			}
 			if u.Function == "" || isEngineFunction(u.Function) {
 				continue
 			}
@@ -80,6 +86,23 @@ func (a *App) unknownTargets(functions []*Function) (found mistakes) {
 					fmt.Sprintf("%s: eddy.Invokes(%q): no such function is registered", f.ID, u.Function)})
 			}
 		}
+	}
+	return found
+}
+
+// sharedQueues finds queues that several functions would run for.
+func sharedQueues(functions []*Function) (found mistakes) {
+	taken := make(map[string]*Function)
+	for _, f := range functions {
+		if f.Queue == nil {
+			continue
+		}
+		if other, ok := taken[f.Queue.Name]; ok {
+			found = append(found, mistake{f.Place, fmt.Sprintf("%s: the queue %q is that of %s, at %s: a queue has one function",
+				f.ID, f.Queue.Name, other.ID, other.Place)})
+			continue
+		}
+		taken[f.Queue.Name] = f
 	}
 	return found
 }
@@ -159,7 +182,7 @@ func (f *Function) checkID() {
 	case !isFunctionID(f.ID):
 		f.app.mistake(f.Place, "the id %q: ids are words of letters, digits, - and _, joined by ::, of at most %d bytes",
 			f.ID, maxIDLength)
-	case slices.Contains([]string{"state", "stream", "queue", "eddy"}, area):
+	case slices.Contains([]string{"state", "stream", "queue", "data", "eddy"}, area):
 		f.mistake("ids that begin with %s:: are reserved", area)
 	}
 }
@@ -170,6 +193,8 @@ func (f *Function) checkUse(u Use) {
 		f.checkName("scope", u.Scope, state.ValidScope)
 	case u.Stream != "":
 		f.checkName("stream", u.Stream, validStream)
+	case u.Queue != "":
+		f.checkName("queue", u.Queue, validQueue)
 	case u.Function == "":
 		f.mistake("a handle given to eddy.Uses has no name")
 	}

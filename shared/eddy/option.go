@@ -8,6 +8,9 @@ const (
 	DefaultTimeout     = 29 * time.Second
 	DefaultConcurrency = 64
 	DefaultMaxAttempts = 8
+
+	DefaultFirstBackoff = 200 * time.Millisecond
+	DefaultMaxBackoff   = time.Minute
 )
 
 // The bounds of the options.
@@ -18,9 +21,11 @@ const (
 	maxRouteTimeout = 29 * time.Second // an HTTP answer cannot take longer
 	maxConcurrency  = 1_000
 	maxMaxAttempts  = 1_000
+	maxBackoff      = time.Hour
 )
 
-// Option is an option of Register and React: HTTP, Uses, Memory, Timeout, Concurrency, MaxAttempts.
+// Option is an option of Register and React: HTTP, Queue, Cron, Every, Uses, Memory, Timeout, Concurrency, MaxAttempts,
+// Backoff.
 type Option func(*Function)
 
 // Memory gives the function so many megabytes where it is deployed, 128 to 10,240; DefaultMemory without it.
@@ -61,5 +66,17 @@ func MaxAttempts(n int) Option {
 			f.mistake("MaxAttempts(%d): must be from 1 to %d", n, maxMaxAttempts)
 		}
 		f.MaxAttempts = n
+	}
+}
+
+// Backoff has a delivery wait after a failed attempt: a random part, at least half, of first after the first one, of twice that
+// after the second, and so on up to most. DefaultFirstBackoff and DefaultMaxBackoff without it; most is at most an hour.
+func Backoff(first, most time.Duration) Option {
+	return func(f *Function) {
+		if first <= 0 || first > most || most > maxBackoff {
+			f.mistake("Backoff(%s, %s): the first wait must be above 0 and not above the longest, and that at most %s",
+				first, most, maxBackoff)
+		}
+		f.FirstBackoff, f.MaxBackoff = first, most
 	}
 }

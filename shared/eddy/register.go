@@ -40,6 +40,7 @@ func Register[In, Out any](app *App, id string, fn func(ctx context.Context, in 
 	for _, route := range f.Routes {
 		route.complete()
 	}
+	f.checkSchedules()
 	app.add(f)
 	app.later(func() {
 		readable := f.checkType("input", f.Input, reading)
@@ -73,6 +74,9 @@ func React[T any](
 	if len(f.Routes) > 0 {
 		f.mistake("a reaction has no HTTP route: register another function for it")
 	}
+	if f.Queue != nil || len(f.Schedules) > 0 {
+		f.mistake("a reaction has neither a queue nor a schedule: register another function for it")
+	}
 	app.add(f)
 }
 
@@ -85,9 +89,13 @@ func newFunction(app *App, id string, in, out reflect.Type) *Function {
 		Timeout:     DefaultTimeout,
 		Concurrency: DefaultConcurrency,
 		MaxAttempts: DefaultMaxAttempts,
-		Input:       in,
-		Output:      out,
-		app:         app,
+
+		FirstBackoff: DefaultFirstBackoff,
+		MaxBackoff:   DefaultMaxBackoff,
+
+		Input:  in,
+		Output: out,
+		app:    app,
 	}
 	f.input = sync.OnceValue(func() *input { return newInput(f.payloadType()) })
 	return f

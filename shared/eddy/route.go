@@ -38,6 +38,7 @@ type Handler func(ctx context.Context, r *HTTPRequest) (*HTTPResponse, error)
 type Route struct {
 	Method, Path string // as registered: "POST", "/todos/{id}"
 	Status       int    // of a success; 204 sends no body
+	Rate, Burst  int    // see Rate; 0: no limit of its own
 	Function     *Function
 
 	params     []string // of the path
@@ -46,7 +47,7 @@ type Route struct {
 	handler    Handler // binding and function, inside the middleware of the route, inside that of the app
 }
 
-// RouteOption is an option of HTTP: Status, Middleware.
+// RouteOption is an option of HTTP: Status, Rate, Middleware.
 type RouteOption interface{ applyToRoute(*Route) }
 
 // HTTP runs a function for requests with a method (GET, POST, PUT, PATCH, DELETE) and a path, whose segments can be
@@ -81,6 +82,19 @@ func (s statusOption) applyToRoute(r *Route) {
 		r.Function.mistake("Status(%d): must be from 200 to 299", int(s))
 	}
 	r.Status = int(s)
+}
+
+// Rate lets through so many requests of the route a second, from all clients together, and burst of them at once after a
+// pause. Further ones are answered with rate_limited, 429 and Retry-After, before the function runs.
+func Rate(perSecond, burst int) RouteOption { return rateOption{perSecond, burst} }
+
+type rateOption struct{ perSecond, burst int }
+
+func (o rateOption) applyToRoute(r *Route) {
+	if o.perSecond < 1 || o.burst < 1 {
+		r.Function.mistake("Rate(%d, %d): both must be positive", o.perSecond, o.burst)
+	}
+	r.Rate, r.Burst = o.perSecond, o.burst
 }
 
 // MiddlewareOption is what Middleware returns: an option of New and of HTTP.

@@ -43,6 +43,7 @@ type Entry[T any] struct {
 	Key     string
 	Value   T
 	Version int64
+	Expires time.Time // when there will be no such document any more; the zero time: until it is deleted
 }
 
 // Page is a part of a list. An empty Cursor says that it is the last one.
@@ -60,13 +61,22 @@ func (p Page[T]) Values() []T {
 	return values
 }
 
-// WriteOption is a condition of a write: IfVersion.
+// WriteOption is an option of a write: IfVersion, TTL.
 type WriteOption func(*port.Write)
 
 // IfVersion lets a write happen only to a document at this version; 0: only if there is none. Otherwise it fails with
 // conflict.
 func IfVersion(version int64) WriteOption {
 	return func(w *port.Write) { w.IfVersion = &version }
+}
+
+// TTL lets a document that is Set live for d, rounded up to whole seconds; without it a Set lets it live until it is deleted.
+//
+// At its time the document is gone from every read at once, and conditions do not see it. Reactions run for its expiry as for a
+// deletion, with Change.Expired: locally within a second; on AWS when DynamoDB removes the row, mostly within minutes and at
+// the latest in some days, and in both at the latest before what a write over the document changes. Update, Modify and Increment leave the time as it is.
+func TTL(d time.Duration) WriteOption {
+	return func(w *port.Write) { w.TTL = d }
 }
 
 // Get returns the document at key; not_found when there is none.
@@ -99,6 +109,13 @@ func (s *ScopeHandle[T]) Set(ctx context.Context, key string, value T, opts ...W
 		return err
 	}
 	_, err = s.write(ctx, port.Write{Op: port.Set, Key: key, Value: v, NoResult: true}, opts)
+	return err
+}
+
+// Check fails with conflict unless the document at key is at this version (0: unless there is none). It writes nothing; in a
+// reaction or a Transact the version must still be that when the whole is committed.
+func (s *ScopeHandle[T]) Check(ctx context.Context, key string, version int64) error {
+	_, err := s.write(ctx, port.Write{Op: port.Check, Key: key, NoResult: true}, []WriteOption{IfVersion(version)})
 	return err
 }
 
@@ -186,7 +203,7 @@ func (s *ScopeHandle[T]) Modify(ctx context.Context, key string, change func(val
 		if err := change(&entry.Value); err != nil {
 			return none, err
 		}
-		err = s.Set(ctx, key, entry.Value, IfVersion(entry.Version))
+		err = s.replace(ctx, key, entry)
 		if err == nil {
 			return entry.Value, nil
 		}
@@ -197,6 +214,18 @@ func (s *ScopeHandle[T]) Modify(ctx context.Context, key string, change func(val
 			return none, err
 		}
 	}
+}
+
+// replace gives the document at key another value if it still is at the version of the entry. Unlike a Set it leaves when the
+// document expires as it is.
+func (s *ScopeHandle[T]) replace(ctx context.Context, key string, entry Entry[T]) error {
+	v, err := document.From(entry.Value)
+	if err != nil {
+		return err
+	}
+	whole := []document.Op{{Type: document.OpSet, Value: v}}
+	_, err = s.write(ctx, port.Write{Op: port.Update, Key: key, Ops: whole, NoResult: true}, []WriteOption{IfVersion(entry.Version)})
+	return err
 }
 
 // pause waits a random time that grows with the attempts.
@@ -279,6 +308,9 @@ func documentsFor(ctx context.Context, key string) (port.Documents, error) {
 
 func decodeEntry[T any](where string, d port.Document) (Entry[T], error) {
 	entry := Entry[T]{Key: d.Key, Version: d.Version}
+	if d.Expires != 0 {
+		entry.Expires = time.Unix(d.Expires, 0).UTC()
+	}
 	if err := d.Value.Decode(&entry.Value); err != nil {
 		return entry, errs.New(errs.Internal, "%s %q does not fit a %T: %w", where, d.Key, entry.Value, err)
 	}

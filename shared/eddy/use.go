@@ -1,13 +1,14 @@
 package eddy
 
-// Handle is what Uses takes: a scope, a stream, the ReadOnly of one, or Invokes.
+// Handle is what Uses takes: a scope, a stream, the ReadOnly of one, Invokes, or Enqueues.
 type Handle interface{ use() Use }
 
-// Use is one thing that a function touches. Exactly one of Scope, Stream and Function is set.
+// Use is one thing that a function touches. Exactly one of Scope, Stream, Function and Queue is set.
 type Use struct {
 	Scope    string `json:"scope,omitempty"`
 	Stream   string `json:"stream,omitempty"`
 	Function string `json:"function,omitempty"`
+	Queue    string `json:"queue,omitempty"`
 	ReadOnly bool   `json:"read_only,omitempty"`
 }
 
@@ -15,6 +16,9 @@ func (u Use) use() Use { return u }
 
 // Invokes is the handle of a function, for Call and Void.
 func Invokes(functionID string) Use { return Use{Function: functionID} }
+
+// Enqueues is the handle of a queue, for Enqueue.
+func Enqueues(queue string) Use { return Use{Queue: queue} }
 
 // Uses declares what a function touches. It becomes the function's permissions, and is enforced everywhere: undeclared
 // access is permission_denied, naming what is missing. What triggers a function need not be declared, unless the
@@ -38,6 +42,7 @@ func Uses(handles ...Handle) Option {
 type access struct {
 	scopes, streams map[string]bool
 	functions       map[string]bool
+	queues          map[string]bool
 }
 
 func (a *access) allow(u Use) {
@@ -54,5 +59,7 @@ func (a *access) allow(u Use) {
 		allow(&a.streams, u.Stream)
 	case u.Function != "":
 		allow(&a.functions, u.Function)
+	case u.Queue != "":
+		allow(&a.queues, u.Queue)
 	}
 }

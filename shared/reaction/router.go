@@ -16,7 +16,11 @@ type Delivery struct {
 	Record   *port.Record
 	Lane     string      // deliveries of one lane run one after the other, in the order of their records
 	Cursor   port.Cursor // what makes the effects of the delivery happen once
-	poison   error       // why the record could not be routed; it goes straight to the dead letters
+
+	// NotBefore is when the first attempt may be made, in milliseconds of the Unix epoch; 0: at once.
+	NotBefore int64
+
+	poison error // why the record could not be routed; it goes straight to the dead letters
 }
 
 // Router knows which functions run for which records. It is made once from an App and safe for concurrent use.
@@ -101,17 +105,22 @@ func (r *Router) RouteTo(f *eddy.Function, record *port.Record) *Delivery {
 	return nil
 }
 
-// addressed is the delivery of a call, or of a redriven dead letter. It is in order with nothing: by the time a dead
-// letter is redriven, later changes of its document have been handled. So it has a cursor of its own.
+// addressed is the delivery of a call, or of a redriven dead letter. It is in order with nothing, or with the calls of its
+// group: by the time a dead letter is redriven, later changes of its document have been handled. So it has a cursor of its
+// own.
 func addressed(f *eddy.Function, record *port.Record) *Delivery {
 	d := &Delivery{recordID: record.ID(), Function: f, Record: record}
 	if record.Call != nil {
 		d.ID = record.Call.ID
+		d.NotBefore = record.Call.NotBefore
 	} else {
 		d.ID = port.Digest(f.ID, d.recordID)
 	}
 	d.Lane = "addressed/" + d.ID
 	d.Cursor = port.Cursor{Name: f.ID + "/" + d.Lane, Version: int64(record.Position)}
+	if record.Call != nil && record.Call.Group != "" {
+		d.Lane = "call/" + record.Call.Group
+	}
 	return d
 }
 

@@ -20,7 +20,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
@@ -31,11 +30,8 @@ import (
 // by its reaction 1. What lies deeper becomes a dead letter that names the chain.
 const MaxDepth = 16
 
-// Attempts wait longer and longer: a random part of a ceiling that doubles from FirstBackoff to MaxBackoff.
-const (
-	FirstBackoff = 100 * time.Millisecond
-	MaxBackoff   = time.Minute
-)
+// storeBackoff is how long a delivery waits that could not be committed or judged, at most: for a store that is unavailable.
+const storeBackoff = time.Second
 
 // Host is what a Runner needs of the place it runs in.
 type Host interface {
@@ -106,11 +102,13 @@ func (r *Runner) run(ctx context.Context, d *Delivery, number int) (port.Commit,
 	next := cause.Then(d.recordID, d.Function.ID)
 	buffer := transaction.New(r.host)
 	invocation := eddy.Invocation{
-		Engine:     transactional{Transaction: buffer, host: r.host},
+		Engine:     eddy.Over(buffer, r.host),
 		Logger:     r.logger,
 		Cause:      next,
 		DeliveryID: d.ID,
 		Attempt:    number,
+
+		IdempotencyKey: d.ID,
 	}
 	err := r.host.Run(ctx, d.Function, func(ctx context.Context) error { return invoke(ctx, d, invocation) })
 	effect := buffer.End()
@@ -150,7 +148,7 @@ func (r *Runner) judge(ctx context.Context, d *Delivery, past port.Attempts, err
 		return past, rand.N(20 * time.Millisecond), false
 	}
 	r.log(d).ErrorContext(ctx, "a delivery could not be committed and will be tried again", "error", err)
-	return past, backoff(past.Count + 3), false
+	return past, jitter(storeBackoff), false
 }
 
 // lostRace reports whether a condition of a commit does not hold any more.
@@ -188,15 +186,15 @@ func (r *Runner) failed(ctx context.Context, d *Delivery, past port.Attempts, fa
 	if attempts.Count < d.Function.MaxAttempts && !eddy.IsNoRetry(failure.error) {
 		if err := r.host.Attempted(ctx, d.Cursor.Name, attempts); err != nil {
 			log.ErrorContext(ctx, "a failed attempt could not be recorded", "store_error", err)
-			return past, backoff(past.Count + 3), false
+			return past, jitter(storeBackoff), false
 		}
-		wait = backoff(attempts.Count)
+		wait = backoff(d.Function, attempts.Count)
 		log.WarnContext(ctx, "an attempt failed and will be repeated", "wait", wait)
 		return attempts, wait, false
 	}
 	if err := r.Bury(ctx, d, attempts, failure.error); err != nil {
 		log.ErrorContext(ctx, "a dead letter could not be stored and will be tried again", "store_error", err)
-		return past, backoff(past.Count + 3), false
+		return past, jitter(storeBackoff), false
 	}
 	log.ErrorContext(ctx, "the last attempt failed: kept as a dead letter", "dead_letter", d.ID)
 	return attempts, 0, true
@@ -251,28 +249,15 @@ func (r *Runner) log(d *Delivery) *slog.Logger {
 	return log
 }
 
-// backoff returns a random wait below a ceiling that doubles with each attempt, and not below half of it, so that the
-// number of attempts says something about the time they took.
-func backoff(attempt int) time.Duration {
-	ceiling := MaxBackoff
-	if attempt < 10 {
-		ceiling = min(ceiling, FirstBackoff<<attempt)
+// backoff returns how long a delivery waits after so many failed attempts: the ceiling doubles with each.
+func backoff(f *eddy.Function, attempts int) time.Duration {
+	ceiling := f.FirstBackoff
+	for i := 1; i < attempts && ceiling < f.MaxBackoff; i++ {
+		ceiling *= 2
 	}
-	return ceiling/2 + rand.N(ceiling/2)
+	return jitter(min(ceiling, f.MaxBackoff))
 }
 
-// transactional is the engine under a delivered function: documents go to the transaction. Calls of other functions
-// do not: they take effect when they are made, each on its own.
-type transactional struct {
-	*transaction.Transaction
-	host Host
-}
-
-func (e transactional) Now() time.Time { return e.host.Now() }
-func (e transactional) NewID() string  { return e.host.NewID() }
-
-func (e transactional) Call(ctx context.Context, id string, payload document.Value, cause port.Cause) (
-	document.Value, error,
-) {
-	return e.host.Call(ctx, id, payload, cause)
-}
+// jitter returns a random wait below a ceiling and not below half of it, so that the number of attempts says something about
+// the time they took.
+func jitter(ceiling time.Duration) time.Duration { return ceiling/2 + rand.N(ceiling/2+1) }

@@ -33,7 +33,7 @@ func (h *host) Commit(ctx context.Context, commit port.Commit) ([]port.Result, e
 	return h.Store.Commit(ctx, commit)
 }
 
-func (h *host) Call(context.Context, string, document.Value, port.Cause) (document.Value, error) {
+func (h *host) Call(context.Context, string, document.Value, port.Cause, string) (document.Value, error) {
 	return nil, errors.New("no other function here")
 }
 func (h *host) Now() time.Time { return h.now }
@@ -126,7 +126,7 @@ func TestAFailedAttemptIsCountedRecordedAndLeavesNothing(t *testing.T) {
 		var wait time.Duration
 		var done bool
 		attempts, wait, done = b.runner.Deliver(t.Context(), d, attempts)
-		if done || attempts.Count != n || wait < reaction.FirstBackoff || wait > reaction.MaxBackoff {
+		if done || attempts.Count != n || wait < eddy.DefaultFirstBackoff/2 || wait > eddy.DefaultFirstBackoff<<(n-1) {
 			t.Fatalf("attempt %d: done %v, counted %d, wait %s", n, done, attempts.Count, wait)
 		}
 		recorded, err := b.Attempts(t.Context(), d.Cursor.Name)

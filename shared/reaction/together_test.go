@@ -170,7 +170,7 @@ func TestOneDeliveryThatFailsTakesNoOtherWithIt(t *testing.T) {
 	if !outcomes[0].Done || outcomes[1].Done || !outcomes[2].Done || !outcomes[3].Done || b.sum() != `{"n":1001}` {
 		t.Errorf("the outcomes are %+v, the sum is %s", outcomes, b.sum())
 	}
-	if failed := outcomes[1]; failed.Attempts.Count != 1 || failed.Wait < reaction.FirstBackoff {
+	if failed := outcomes[1]; failed.Attempts.Count != 1 || failed.Wait < eddy.DefaultFirstBackoff/2 {
 		t.Errorf("the failed attempt came to %+v", failed)
 	}
 	letters, _, err := b.DeadLetters(t.Context(), "", port.LetterID{}, 10)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -19,7 +20,7 @@ func Commit(ctx context.Context, docs port.Documents, write port.Write) (port.Re
 	var found *port.ConflictError
 	switch {
 	case errors.As(err, &found):
-		return port.Result{}, conflict(write, found.Version)
+		return port.Result{}, errs.New(errs.Conflict, "%s", conflict(&write, found.Version))
 	case err != nil:
 		return port.Result{}, err
 	default:
@@ -27,18 +28,33 @@ func Commit(ctx context.Context, docs port.Documents, write port.Write) (port.Re
 	}
 }
 
-func conflict(write port.Write, version int64) error {
+// Conflict returns the error for a commit of several writes, of which one found its condition not met: it names the document,
+// and in its details the write by its index.
+func Conflict(writes []port.Write, found *port.ConflictError) error {
+	write := &writes[found.Index]
+	problem := conflict(write, found.Version)
+	where := "stream item "
+	if scope, ok := write.Collection.Scope(); ok {
+		where = fmt.Sprintf("scope %q: ", scope)
+	}
+	e := errs.New(errs.Conflict, "write %d: %s%s; nothing was written", found.Index, where, problem)
+	e.Details = []errs.Detail{{Field: fmt.Sprintf("writes[%d]", found.Index), Problem: problem}}
+	return e
+}
+
+// conflict says what a write found in place of what it demands.
+func conflict(write *port.Write, version int64) string {
 	switch {
 	case version == 0:
-		return errs.New(errs.Conflict, "%q does not exist, so it is not at version %d", write.Key, expected(write))
+		return fmt.Sprintf("%q does not exist, so it is not at version %d", write.Key, expected(write))
 	case expected(write) == 0:
-		return errs.New(errs.Conflict, "%q exists already, at version %d", write.Key, version)
+		return fmt.Sprintf("%q exists already, at version %d", write.Key, version)
 	default:
-		return errs.New(errs.Conflict, "%q is at version %d, not %d: read it again", write.Key, version, expected(write))
+		return fmt.Sprintf("%q is at version %d, not %d: read it again", write.Key, version, expected(write))
 	}
 }
 
-func expected(write port.Write) int64 {
+func expected(write *port.Write) int64 {
 	if write.IfVersion == nil {
 		return 0
 	}

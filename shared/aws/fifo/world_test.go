@@ -140,7 +140,7 @@ func (w *world) bury(ctx context.Context, record port.Record, function string, r
 	return err
 }
 
-func (w *world) Call(context.Context, string, document.Value, port.Cause) (document.Value, error) {
+func (w *world) Call(context.Context, string, document.Value, port.Cause, string) (document.Value, error) {
 	return nil, errors.New("no other function here")
 }
 func (w *world) Now() time.Time { return time.Now() }

@@ -54,8 +54,12 @@ func (e *engine) Run(ctx context.Context, f *eddy.Function, work func(context.Co
 }
 
 // Call implements eddy.Engine: the function runs in its own Lambda.
-func (e *engine) Call(ctx context.Context, id string, payload document.Value, cause port.Cause) (document.Value, error) {
-	call := message.Call{Payload: json.RawMessage(payload), Root: cause.Root, Chain: cause.Chain}
+func (e *engine) Call(
+	ctx context.Context, id string, payload document.Value, cause port.Cause, idempotencyKey string,
+) (document.Value, error) {
+	call := message.Call{
+		Payload: json.RawMessage(payload), Root: cause.Root, Chain: cause.Chain, IdempotencyKey: idempotencyKey,
+	}
 	result, err := e.call(ctx, id, &call)
 	return document.Value(result), err
 }

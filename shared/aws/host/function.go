@@ -126,6 +126,7 @@ func (f *function) call(ctx context.Context, call *message.Call) message.Reply {
 	}
 	invocation := eddy.Invocation{
 		Engine: f.engine, Logger: f.engine.logger, RequestID: call.RequestID, Cause: call.Cause(),
+		IdempotencyKey: call.IdempotencyKey,
 	}
 	result := make(chan json.RawMessage, 1)
 	err := f.engine.Run(ctx, f.Function, func(ctx context.Context) error {

@@ -67,6 +67,9 @@ type Call struct {
 	RequestID string          `json:"request_id,omitempty"`
 	Root      string          `json:"root,omitempty"` // these two: the cause
 	Chain     []string        `json:"chain,omitempty"`
+
+	// IdempotencyKey is the function's, see eddy.IdempotencyKey.
+	IdempotencyKey string `json:"idempotency_key,omitempty"`
 }
 
 // Cause returns the cause of the call.
