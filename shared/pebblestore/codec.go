@@ -17,6 +17,8 @@ const (
 	changeKind = 1
 	eventKind  = 2
 	callKind   = 3
+	expiryKind = 4 // a change that is an expiry
+	heldKind   = 5 // a call with a group, or held back
 )
 
 // errCorrupt says that a row is none that this package wrote.
@@ -33,7 +35,11 @@ func appendRecord(b []byte, r *port.Record) []byte {
 	b = appendText(b, r.Target)
 	switch {
 	case r.Change != nil:
-		b = append(b, changeKind)
+		if r.Change.Expired {
+			b = append(b, expiryKind)
+		} else {
+			b = append(b, changeKind)
+		}
 		b = appendText(b, string(r.Change.Collection))
 		b = appendText(b, r.Change.Key)
 		b = appendValue(b, r.Change.Old)
@@ -45,12 +51,20 @@ func appendRecord(b []byte, r *port.Record) []byte {
 		b = appendText(b, r.Event.Item)
 		b = appendText(b, r.Event.Type)
 		return appendValue(b, r.Event.Data)
+	case r.Call.Group != "" || r.Call.NotBefore != 0:
+		b = append(b, heldKind)
+		b = appendText(b, r.Call.Group)
+		b = binary.AppendVarint(b, r.Call.NotBefore)
+		return appendCall(b, r.Call)
 	default:
-		b = append(b, callKind)
-		b = appendText(b, r.Call.ID)
-		b = appendText(b, r.Call.Function)
-		return appendValue(b, r.Call.Payload)
+		return appendCall(append(b, callKind), r.Call)
 	}
+}
+
+func appendCall(b []byte, call *port.Call) []byte {
+	b = appendText(b, call.ID)
+	b = appendText(b, call.Function)
+	return appendValue(b, call.Payload)
 }
 
 // decodeRecord reads what appendRecord wrote. Its values share memory with b.
@@ -208,14 +222,15 @@ func (d *decoder) record() (r port.Record) {
 	d.format()
 	r.Cause = d.cause()
 	r.Target = d.text()
-	switch d.byte() {
-	case changeKind:
+	switch kind := d.byte(); kind {
+	case changeKind, expiryKind:
 		r.Change = &port.Change{
 			Collection: port.Collection(d.text()),
 			Key:        d.text(),
 			Old:        d.value(),
 			New:        d.value(),
 			Version:    d.varint(),
+			Expired:    kind == expiryKind,
 		}
 	case eventKind:
 		r.Event = &port.Event{
@@ -225,11 +240,17 @@ func (d *decoder) record() (r port.Record) {
 			Data:  d.value(),
 		}
 	case callKind:
-		r.Call = &port.Call{ID: d.text(), Function: d.text(), Payload: d.value()}
+		r.Call = d.call("", 0)
+	case heldKind:
+		r.Call = d.call(d.text(), d.varint())
 	default:
 		d.fail()
 	}
 	return r
+}
+
+func (d *decoder) call(group string, notBefore int64) *port.Call {
+	return &port.Call{ID: d.text(), Function: d.text(), Payload: d.value(), Group: group, NotBefore: notBefore}
 }
 
 func (d *decoder) cause() port.Cause {

@@ -27,12 +27,21 @@ func (s *Store) Commit(ctx context.Context, commit port.Commit) ([]port.Result, 
 
 // effect is what a write of a commit would do.
 type effect struct {
-	row      string
-	old, new document.Value
-	version  int64 // the version found; 0: no document
-	changed  bool
-	followed bool
-	faults   []document.Fault
+	row     string
+	old     stored // what was found; nothing when its time is up
+	lapsed  stored // what was found, if its time is up
+	new     document.Value
+	expires int64 // of new
+	changed bool
+	told    bool // whether the change is a record
+	faults  []document.Fault
+}
+
+// stored is a document as its row has it. The zero value is none.
+type stored struct {
+	value   document.Value
+	version int64
+	expires int64
 }
 
 // stageCommit first evaluates everything, then stages it, so that a rejected commit leaves nothing.
@@ -43,7 +52,7 @@ func (s *Store) stageCommit(g *group, commit *port.Commit) ([]port.Result, error
 	effects := s.effects[:0]
 	defer func() { clear(effects) }()
 	for i := range commit.Writes {
-		e, err := s.evaluate(i, &commit.Writes[i])
+		e, err := s.evaluate(i, &commit.Writes[i], commit.Silent)
 		if err != nil {
 			return nil, err
 		}
@@ -86,67 +95,75 @@ func checkSize(effects []effect) error {
 }
 
 // evaluate returns what a write would do, or why it cannot.
-func (s *Store) evaluate(index int, w *port.Write) (e effect, err error) {
+func (s *Store) evaluate(index int, w *port.Write, silent bool) (e effect, err error) {
 	s.scratch = appendDocumentKey(s.scratch[:0], w.Collection, w.Key)
 	e.row = string(s.scratch)
-	e.followed = w.Op != port.Check && s.follow(w.Collection)
+	followed := w.Op != port.Check && s.follows(w.Collection)
+	e.told = followed && !silent
 	// A set that nobody asks about need not be read.
-	if e.followed || !w.NoResult || w.IfVersion != nil || w.Op != port.Set {
-		if e.old, e.version, err = s.currentDocument(s.scratch); err != nil {
+	if followed || !w.NoResult || w.IfVersion != nil || w.Op != port.Set {
+		if e.old, err = s.currentDocument(s.scratch); err != nil {
 			return e, err
 		}
+		if s.isExpired(&e.old) {
+			e.old, e.lapsed = stored{}, e.old
+		}
 	}
-	if w.IfVersion != nil && *w.IfVersion != e.version {
-		return e, &port.ConflictError{Index: index, Version: e.version}
+	if w.IfVersion != nil && *w.IfVersion != e.old.version {
+		return e, &port.ConflictError{Index: index, Version: e.old.version}
 	}
-	e.new = e.old
+	e.new, e.expires = e.old.value, e.old.expires
 	switch w.Op {
 	case port.Set:
-		e.new, e.changed = w.Value, true
+		e.new, e.expires, e.changed = w.Value, w.ExpiresAt(s.now()), true
 	case port.Delete:
-		e.new, e.changed = nil, e.old != nil
+		e.new, e.changed = nil, e.old.value != nil
 	case port.Update:
-		e.new, e.faults, err = document.Apply(e.old, w.Ops)
+		e.new, e.faults, err = document.Apply(e.old.value, w.Ops)
 		e.changed = len(e.faults) < len(w.Ops)
 	case port.Check:
 	}
 	return e, err
 }
 
+// follows reports whether changes of a collection are told.
+func (s *Store) follows(c port.Collection) bool { return !c.IsOwn() && s.follow(c) }
+
 // currentDocument returns a document as the commits before leave it.
-func (s *Store) currentDocument(row []byte) (document.Value, int64, error) {
+func (s *Store) currentDocument(row []byte) (stored, error) {
 	if pending, ok := s.pending.get(row); ok {
-		return pending.value, pending.version, nil
+		return stored{pending.value, pending.version, pending.expires}, nil
 	}
-	stored, err := s.get(row)
+	value, err := s.get(row)
 	if err != nil {
-		return nil, 0, err
+		return stored{}, err
 	}
-	return decodeDocument(stored)
+	return decodeDocument(value)
 }
 
 // stageWrite puts the effect of a write into the group, with its record.
 func (s *Store) stageWrite(g *group, w *port.Write, e *effect, cause port.Cause) port.Result {
-	result := port.Result{Version: e.version, Faults: e.faults}
+	result := port.Result{Version: e.old.version, Faults: e.faults}
 	if !w.NoResult {
-		result.Old, result.New = e.old, e.new
+		result.Old, result.New = e.old.value, e.new
 	}
 	if !e.changed {
 		return result
 	}
+	if e.lapsed.value != nil {
+		s.stageExpiry(g, e.row, &e.lapsed)
+	}
 	result.Version = s.nextVersion(g)
 	if e.new == nil {
-		g.deleteDocument(e.row)
-		s.pending.put(e.row, pendingRow{group: g})
+		s.stageRemoval(g, e.row, e.old.expires)
 	} else {
-		g.setDocument(e.row, e.new, result.Version)
-		s.pending.put(e.row, pendingRow{group: g, version: result.Version, value: e.new})
+		s.stageDocument(g, e.row, stored{e.new, result.Version, e.expires}, e.old.expires)
 	}
-	if e.followed {
+	if e.told {
 		s.stageRecord(g, port.Record{Cause: cause, Change: &port.Change{
 			Collection: w.Collection,
 			Key:        w.Key,
-			Old:        e.old,
+			Old:        e.old.value,
 			New:        e.new,
 			Version:    result.Version,
 		}})
@@ -180,13 +197,43 @@ func (s *Store) nextVersion(g *group) int64 {
 	return g.clock.version
 }
 
-// setDocument puts the row of a document into the batch.
-func (g *group) setDocument(row string, value document.Value, version int64) {
+// stageDocument puts a document into the group in the place of one that was to expire at before; 0: never.
+func (s *Store) stageDocument(g *group, row string, d stored, before int64) {
+	g.setDocument(row, d)
+	s.pending.put(row, pendingRow{group: g, version: d.version, value: d.value, expires: d.expires})
+	if before != 0 && before != d.expires {
+		g.delete(expiryKey(before, row))
+	}
+	if d.expires != 0 {
+		g.set(expiryKey(d.expires, row), nil)
+	}
+}
+
+// stageRemoval removes a document, which was to expire at before, with the group.
+func (s *Store) stageRemoval(g *group, row string, before int64) {
+	g.deleteDocument(row)
+	s.pending.put(row, pendingRow{group: g})
+	if before != 0 {
+		g.delete(expiryKey(before, row))
+	}
+}
+
+// expiring marks the version of a row that tells when the document expires. Versions are below it for ages.
+const expiring = 1 << 63
+
+// setDocument puts the row of a document into the batch: its version, when it expires if it does, its value.
+func (g *group) setDocument(row string, d stored) {
 	g.sync = true
-	op := g.batch.SetDeferred(len(row), 8+len(value))
+	head := make([]byte, 0, 16)
+	if d.expires == 0 {
+		head = binary.BigEndian.AppendUint64(head, uint64(d.version))
+	} else {
+		head = binary.BigEndian.AppendUint64(head, uint64(d.version)|expiring)
+		head = binary.BigEndian.AppendUint64(head, uint64(d.expires))
+	}
+	op := g.batch.SetDeferred(len(row), len(head)+len(d.value))
 	copy(op.Key, row)
-	binary.BigEndian.PutUint64(op.Value, uint64(version))
-	copy(op.Value[8:], value)
+	copy(op.Value[copy(op.Value, head):], d.value)
 	mustStage(op.Finish())
 }
 
@@ -197,13 +244,23 @@ func (g *group) deleteDocument(row string) {
 	mustStage(op.Finish())
 }
 
-// decodeDocument reads the row of a document. Its value shares memory with the row.
-func decodeDocument(row []byte) (document.Value, int64, error) {
-	switch {
-	case row == nil:
-		return nil, 0, nil
-	case len(row) < 8:
-		return nil, 0, errReading(errCorrupt)
+// decodeDocument reads the row of a document; nil is none. Its value shares memory with the row.
+func decodeDocument(row []byte) (d stored, err error) {
+	if row == nil {
+		return stored{}, nil
 	}
-	return document.Value(row[8:]), int64(binary.BigEndian.Uint64(row)), nil
+	if len(row) < 8 {
+		return stored{}, errReading(errCorrupt)
+	}
+	version := binary.BigEndian.Uint64(row)
+	row = row[8:]
+	if version&expiring != 0 {
+		if len(row) < 8 {
+			return stored{}, errReading(errCorrupt)
+		}
+		d.expires = int64(binary.BigEndian.Uint64(row))
+		row = row[8:]
+	}
+	d.value, d.version = document.Value(row), int64(version&^expiring)
+	return d, nil
 }

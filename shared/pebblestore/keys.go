@@ -9,7 +9,8 @@ import (
 
 // Every row of the database begins with the byte of its space.
 //
-//	d <collection> 00 <key>        a document: version (8 bytes) and value
+//	d <collection> 00 <key>        a document: version (8 bytes), when it expires if that has its highest bit, value
+//	x <time> <row of a document>   that the document expires then; the row of the document itself decides
 //	l <position>                   a record of the log
 //	c <generation> <cursor>        the version of a cursor
 //	a <generation> <cursor>        the failed attempts of a delivery
@@ -21,6 +22,7 @@ import (
 // so that 00 separates and sorts first; keys, ids and cursor names may hold any byte.
 const (
 	documentSpace = 'd'
+	expirySpace   = 'x'
 	logSpace      = 'l'
 	cursorSpace   = 'c'
 	attemptSpace  = 'a'
@@ -53,6 +55,19 @@ func appendDocumentKey(row []byte, c port.Collection, key string) []byte {
 func splitDocumentKey(row []byte) (c port.Collection, key string) {
 	collection, rest, _ := bytes.Cut(row[1:], []byte{0})
 	return port.Collection(collection), string(rest)
+}
+
+// expiryKey returns the row that tells of a document that expires at a time, in seconds of the Unix epoch.
+func expiryKey(at int64, document string) []byte {
+	row := make([]byte, 0, 9+len(document))
+	row = append(row, expirySpace)
+	row = binary.BigEndian.AppendUint64(row, uint64(at))
+	return append(row, document...)
+}
+
+// splitExpiryKey returns what expiryKey was made of.
+func splitExpiryKey(row []byte) (at int64, document []byte) {
+	return int64(binary.BigEndian.Uint64(row[1:])), row[9:]
 }
 
 func logKey(position uint64) []byte {

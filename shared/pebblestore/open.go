@@ -16,7 +16,10 @@ import (
 )
 
 // format is the version of the layout that this package reads and writes.
-const format = 1
+// A directory of an older format is read as it is, and has the newest one from then on:
+//
+//	2: documents that expire; records of expiries, and of calls with a group or a delay
+const format = 2
 
 // epochLength is 50 random bits: enough to tell a log from the one that a client remembers.
 const epochLength = 10
@@ -31,16 +34,16 @@ const (
 // open, and when the directory holds something else or was written by a newer version.
 func Open(dir string, options Options) (*Store, error) {
 	s := &Store{
-		now:       options.Now,
 		follow:    options.Follow,
 		published: options.Published,
 		queue:     newQueue(),
 		synced:    make(chan *group, groupsInFlight),
 		failure:   newFailure(options.Logger),
 	}
-	if s.now == nil {
-		s.now = time.Now
+	if options.Now == nil {
+		options.Now = time.Now
 	}
+	s.now = s.seen.clock(options.Now)
 	if s.follow == nil {
 		s.follow = func(port.Collection) bool { return true }
 	}
@@ -160,6 +163,7 @@ func (s *Store) load(dir string) error {
 	}
 	s.epoch = string(epoch)
 	s.clock = clock{version: int64(found[0]), position: found[1]}
+	s.seen.begin(s.clock.version)
 	s.trimmed.Store(trimmed[0])
 	s.log.start(s.clock.position)
 	return errors.Join(s.loadGuards(), s.loadProgress())
@@ -186,6 +190,8 @@ func (s *Store) checkFormat(dir string) error {
 	switch version := found[0]; {
 	case version == format:
 		return nil
+	case version > 0 && version < format:
+		return s.db.Set([]byte(formatRow), binary.BigEndian.AppendUint64(nil, format), pebble.Sync)
 	case version > format:
 		return fmt.Errorf("the data directory %s has format %d, written by a newer Eddy; this one reads up to %d",
 			dir, version, format)

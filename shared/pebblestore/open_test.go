@@ -2,6 +2,7 @@ package pebblestore_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -49,9 +50,9 @@ func TestANewerFormatIsRefused(t *testing.T) {
 	t.Parallel()
 	files := vfs.NewMem()
 	closeStore(t, open(t, files, pebblestore.Options{}))
-	plant(t, files, "mformat", binary.BigEndian.AppendUint64(nil, 2))
+	plant(t, files, "mformat", binary.BigEndian.AppendUint64(nil, 3))
 	_, err := pebblestore.Open("data", pebblestore.Options{FS: files})
-	wantError(t, err, "has format 2, written by a newer Eddy; this one reads up to 1")
+	wantError(t, err, "has format 3, written by a newer Eddy; this one reads up to 2")
 }
 
 func TestADatabaseOfSomethingElseIsRefused(t *testing.T) {
@@ -103,4 +104,22 @@ func wantError(t *testing.T, err error, text string) {
 	if err == nil || !strings.Contains(err.Error(), text) {
 		t.Errorf("error %v, want one with %q", err, text)
 	}
+}
+
+// look returns a row of a closed database.
+func look(t *testing.T, files vfs.FS, key string) []byte {
+	t.Helper()
+	db, err := pebble.Open("data", &pebble.Options{FS: files, Logger: silent{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, closer, err := db.Get([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row = append([]byte(nil), row...)
+	if err := errors.Join(closer.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return row
 }

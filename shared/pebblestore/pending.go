@@ -23,6 +23,7 @@ type pendingRow struct {
 	group   *group
 	version int64
 	value   []byte
+	expires int64 // of a document
 }
 
 func (p *pendingRows) put(key string, row pendingRow) {

@@ -22,7 +22,10 @@ func (s *Store) Get(ctx context.Context, c port.Collection, key string) (documen
 		if err != nil {
 			return err
 		}
-		document.Value, document.Version, err = decodeDocument(row)
+		d, err := decodeDocument(row)
+		if err == nil && !s.isExpired(&d) {
+			document = d.document(key)
+		}
 		return err
 	})
 	if err != nil {
@@ -65,9 +68,12 @@ func (s *Store) page(c port.Collection, q port.Query) (page port.Page, err error
 			page.More, page.Next = true, page.Documents[n-1].Key
 			return page, nil
 		}
-		document, err := readDocument(rows)
+		document, err := s.readDocument(rows)
 		if err != nil {
 			return port.Page{}, err
+		}
+		if !document.Exists() {
+			continue
 		}
 		size += len(document.Value)
 		page.Documents = append(page.Documents, document)
@@ -75,15 +81,22 @@ func (s *Store) page(c port.Collection, q port.Query) (page port.Page, err error
 	return page, rows.Error()
 }
 
-// readDocument returns a copy of the document at an iterator.
-func readDocument(rows *pebble.Iterator) (document port.Document, err error) {
+// readDocument returns a copy of the document at an iterator, none when its time is up.
+func (s *Store) readDocument(rows *pebble.Iterator) (port.Document, error) {
 	row, err := rows.ValueAndErr()
 	if err != nil {
-		return document, err
+		return port.Document{}, err
 	}
-	_, document.Key = splitDocumentKey(rows.Key())
-	document.Value, document.Version, err = decodeDocument(append(make([]byte, 0, len(row)), row...))
-	return document, err
+	d, err := decodeDocument(append(make([]byte, 0, len(row)), row...))
+	if err != nil || s.isExpired(&d) {
+		return port.Document{}, err
+	}
+	_, key := splitDocumentKey(rows.Key())
+	return d.document(key), nil
+}
+
+func (d *stored) document(key string) port.Document {
+	return port.Document{Key: key, Value: d.value, Version: d.version, Expires: d.expires}
 }
 
 // Collections returns the collections that hold something; see port.Documents. It seeks from one to the next: its cost
@@ -109,6 +122,14 @@ func (s *Store) collections(prefix string) (collections []port.Collection, err e
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for ok := rows.First(); ok; {
+		document, err := s.readDocument(rows)
+		if err != nil {
+			return nil, err
+		}
+		if !document.Exists() {
+			ok = rows.Next()
+			continue
+		}
 		c, _ := splitDocumentKey(rows.Key())
 		collections = append(collections, c)
 		ok = rows.SeekGE(end(documentKey(c, "")))
@@ -151,11 +172,13 @@ func (s *Store) snapshot(c port.Collection, key string) (documents []port.Docume
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for ok := rows.First(); ok; ok = rows.Next() {
-		document, err := readDocument(rows)
+		document, err := s.readDocument(rows)
 		if err != nil {
 			return nil, 0, err
 		}
-		documents = append(documents, document)
+		if document.Exists() {
+			documents = append(documents, document)
+		}
 	}
 	return documents, position, rows.Error()
 }

@@ -19,6 +19,9 @@
 // is stored with each batch. So they rise over deletions, restarts and clocks that step back, and a deletion can
 // remove its row: there are no tombstones.
 //
+// A document that expires has a row of its own in the order of those times. Once its time is up nobody sees it any more, also
+// when the clock steps back: the store's own clock does not. Expire, or a write over it, tells of it in the log and removes it.
+//
 // The log numbers its records without gaps. Trim drops a part that nobody needs any more, with the cursors that guard
 // it: cursors are kept in two generations, each of which goes as a whole once every record that its cursors guard is
 // dropped in the same batch or was before. No replay can therefore find its cursor gone.
@@ -66,13 +69,14 @@ type Options struct {
 type Store struct {
 	db        *pebble.DB
 	lock      *pebble.Lock
-	now       func() time.Time
+	now       func() time.Time // never goes back
 	follow    func(c port.Collection) bool
 	published func(records []port.Record)
 
 	epoch    string
 	queue    queue
 	clock    clock
+	seen     seenTime
 	scratch  []byte   // the committer's, for rows and records
 	effects  []effect // the committer's, of one commit
 	guards   guards

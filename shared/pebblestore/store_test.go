@@ -2,7 +2,9 @@ package pebblestore_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
@@ -17,8 +19,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestStoreKeepsThePromisesOfItsPorts(t *testing.T) {
 	t.Parallel()
 	porttest.Exercise(t, func(t *testing.T) porttest.Target {
-		s := open(t, vfs.NewMem(), pebblestore.Options{})
+		var moved atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(moved.Load())) }
+		s := open(t, vfs.NewMem(), pebblestore.Options{Now: now})
 		return porttest.Target{
+			Advance:   func(d time.Duration) { moved.Add(int64(d)) },
 			Documents: s,
 			Ledger:    s,
 			Records: func(ctx context.Context) ([]port.Record, error) {

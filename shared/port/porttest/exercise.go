@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,6 +29,9 @@ type Target struct {
 	// Records returns the records that have been kept so far, in the order of the log. Nil where an adapter cannot tell:
 	// then what it keeps is not tested.
 	Records func(ctx context.Context) ([]port.Record, error)
+
+	// Advance moves the clock of the adapter. Nil where that cannot be done: then nothing expires in the suite.
+	Advance func(d time.Duration)
 
 	// PerItem says that the log keeps the order of the changes of one document, and no other: neither that of the changes
 	// of several documents, nor that of a change and an event or a call.
@@ -47,6 +51,7 @@ func Exercise(t *testing.T, open func(t *testing.T) Target) {
 		{"cursors", cursorCases()},
 		{"dead letters", letterCases()},
 		{"records", recordCases()},
+		{"expiry", expiryCases()},
 		{"concurrency", concurrencyCases()},
 	} {
 		t.Run(area.name, func(t *testing.T) {
