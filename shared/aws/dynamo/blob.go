@@ -95,16 +95,24 @@ func (s *Store) expireBlob(ctx context.Context, name string) error {
 	return s.putBlob(ctx, name, data, blobLife)
 }
 
-// maxRecord is how many bytes of a record a row holds. A longer one goes into a blob.
-const maxRecord = 300 << 10
+// How many bytes of a record a row holds. A longer one goes into a blob.
+const (
+	maxRecord        = 300 << 10
+	maxFurtherRecord = 512 // of one that is not the only one of its row: at most 100 of them are in a commit
+)
 
 // attachRecord puts a record into a row, or into a blob that the row names and that is kept for a time; 0 stands for ever.
 func (s *Store) attachRecord(ctx context.Context, row item, r *message.Record, life time.Duration) error {
+	return s.keepRecord(ctx, row, r, maxRecord, life)
+}
+
+// keepRecord is attachRecord with a limit to what the row holds.
+func (s *Store) keepRecord(ctx context.Context, row item, r *message.Record, most int, life time.Duration) error {
 	encoded, err := message.Encode(r)
 	if err != nil {
 		return s.corrupt(ctx, err)
 	}
-	if len(encoded) <= maxRecord {
+	if len(encoded) <= most {
 		row[deployed.Record] = text(string(encoded))
 		return nil
 	}

@@ -27,7 +27,7 @@ func (s *Store) Commit(ctx context.Context, commit port.Commit) ([]port.Result, 
 	case len(commit.Writes)+rest+messages == 0:
 		return nil, nil
 	case len(commit.Writes) == 1 && rest+messages == 0:
-		result, err := s.commitWrite(ctx, &commit.Writes[0], commit.Cause)
+		result, err := s.commitWrite(ctx, &commit.Writes[0], commit.Cause, commit.Silent)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +87,8 @@ func checkDistinct(commit *port.Commit) error {
 	return nil
 }
 
-// outbox returns the rows of the commit's events and calls.
+// outbox returns the rows of the commit's events and calls. The calls of a group have one row for all time, which each commit
+// replaces: the stream keeps the order of what happens to one row, and no other.
 func (s *Store) outbox(ctx context.Context, commit *port.Commit) (rows []item, err error) {
 	for i := range commit.Events {
 		event := &commit.Events[i]
@@ -100,8 +101,21 @@ func (s *Store) outbox(ctx context.Context, commit *port.Commit) (rows []item, e
 		}
 		rows = append(rows, row)
 	}
+	grouped := make(map[string]item)
 	for i := range commit.Calls {
 		call := &commit.Calls[i]
+		if call.Group != "" {
+			row, known := grouped[call.Function+" "+call.Group]
+			if !known {
+				row = s.groupRow(call)
+				grouped[call.Function+" "+call.Group] = row
+				rows = append(rows, row)
+			}
+			if err := s.addRecord(ctx, row, commit.Cause, call); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		row, err := s.outboxRow(ctx, callsOf(call.Function), &message.Record{
 			ID: call.ID, Record: port.Record{Cause: commit.Cause, Target: call.Function, Call: call},
 		})
@@ -114,6 +128,34 @@ func (s *Store) outbox(ctx context.Context, commit *port.Commit) (rows []item, e
 }
 
 func callsOf(function string) string { return deployed.OutboxCalls + port.Segment(function) }
+
+// groupPrefix begins the sort keys of the rows of groups. No id of a call begins with it.
+const groupPrefix = "group/"
+
+// groupRow returns the row of the group that a call is in, without records.
+func (s *Store) groupRow(call *port.Call) item {
+	row := key(callsOf(call.Function), groupPrefix+port.Digest(call.Group))
+	row[deployed.Expires] = number(s.expiry(outboxLife))
+	row[recordsName] = &types.AttributeValueMemberL{}
+	return row
+}
+
+// addRecord adds the record of a call to the row of its group. The first one is in the row, unless it is too large; there is no
+// room for more.
+func (s *Store) addRecord(ctx context.Context, row item, cause port.Cause, call *port.Call) error {
+	records, _ := row[recordsName].(*types.AttributeValueMemberL)
+	record := message.Record{ID: call.ID, Record: port.Record{Cause: cause, Target: call.Function, Call: call}}
+	kept := item{idName: text(call.ID)}
+	most := maxRecord
+	if len(records.Value) > 0 {
+		most = maxFurtherRecord
+	}
+	if err := s.keepRecord(ctx, kept, &record, most, blobLife); err != nil {
+		return err
+	}
+	records.Value = append(records.Value, &types.AttributeValueMemberM{Value: kept})
+	return nil
+}
 
 // outboxRow returns the row that hands a record to the stream.
 func (s *Store) outboxRow(ctx context.Context, pk string, r *message.Record) (item, error) {

@@ -45,9 +45,9 @@ func (d *directory) learn(name string) {
 	d.known[name] = struct{}{}
 }
 
-// enter makes sure that the directory has the collection.
+// enter makes sure that the directory has the collection. Those of Eddy itself are not in it.
 func (s *Store) enter(ctx context.Context, c port.Collection) error {
-	if s.directory.knows(string(c)) {
+	if c.IsOwn() || s.directory.knows(string(c)) {
 		return nil
 	}
 	row := key(directoryOf(port.StateSpace), strings.TrimPrefix(string(c), port.StateSpace))
@@ -178,7 +178,7 @@ func (s *Store) holdsSomething(ctx context.Context, c string) (holds bool, err e
 	in := &dynamodb.QueryInput{
 		TableName:              s.documents,
 		KeyConditionExpression: aws.String(e.name(deployed.PK) + " = " + e.value(text(c))),
-		FilterExpression:       aws.String("attribute_exists(" + e.name(deployed.Value) + ")"),
+		FilterExpression:       aws.String("attribute_exists(" + e.name(deployed.Value) + ") AND " + e.current(s.now())),
 		ProjectionExpression:   aws.String(e.name(deployed.SK)),
 		Limit:                  aws.Int32(1),
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,14 +172,17 @@ func (e *endpoint) told(ctx context.Context, s *dynamo.Store) (records []message
 				return nil, err
 			}
 			for _, event := range page.Records {
-				r, ok, err := dynamo.RecordOf(eventOf(event))
-				switch {
-				case err != nil:
+				told, err := dynamo.RecordsOf(eventOf(event))
+				if err != nil {
 					return nil, err
-				case ok && r.Change != nil && r.Change.Collection == scope:
-					return records, nil
-				case ok && (r.Change == nil || r.Change.Key != marker):
-					records = append(records, r)
+				}
+				for _, r := range told {
+					switch {
+					case r.Change != nil && r.Change.Collection == scope:
+						return records, nil
+					case r.Change == nil || r.Change.Key != marker:
+						records = append(records, r)
+					}
 				}
 			}
 			next = page.NextShardIterator
@@ -231,8 +235,11 @@ func TestStoreKeepsThePromisesOfItsPorts(t *testing.T) {
 	t.Parallel()
 	porttest.Exercise(t, func(t *testing.T) porttest.Target {
 		e := dial(t)
+		var moved atomic.Int64
+		e.options.Now = func() time.Time { return time.Now().Add(time.Duration(moved.Load())) }
 		s := e.store()
 		return porttest.Target{
+			Advance:   func(d time.Duration) { moved.Add(int64(d)) },
 			Documents: s,
 			Ledger:    s,
 			Records:   func(ctx context.Context) ([]port.Record, error) { return e.records(ctx, s) },

@@ -3,6 +3,7 @@ package dynamo
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -17,18 +18,26 @@ type stamp struct {
 	now     int64  // microseconds of the Unix epoch
 	expires int64  // of tombstones
 	cause   port.Cause
+	silent  bool
 }
 
-func (s *Store) stamp(cause port.Cause) stamp {
-	return stamp{id: s.newID(), now: s.now().UnixMicro(), expires: s.expiry(tombstoneLife), cause: cause}
+func (s *Store) stamp(cause port.Cause, silent bool) stamp {
+	return stamp{id: s.newID(), now: s.now().UnixMicro(), expires: s.expiry(tombstoneLife), cause: cause, silent: silent}
 }
 
-// next returns the version that a write gives to a row.
+// time is when the writes were planned first.
+func (st *stamp) time() time.Time { return time.UnixMicro(st.now) }
+
+// next returns the version that a write gives to a row. The one between is that of the expiry, where there is one.
 func (st *stamp) next(r *row) int64 {
-	if r.exists {
+	switch {
+	case r.lapsed:
+		return r.version + 2
+	case r.exists:
 		return r.version + 1
+	default:
+		return st.now + 1
 	}
-	return st.now + 1
 }
 
 // plan is how one write is done. A blind plan was made without reading: DynamoDB alone looks at what is there. A pinned one
@@ -59,8 +68,10 @@ func (st *stamp) pinned(w *port.Write, at *row) (p plan, err error) {
 		return p, &port.ConflictError{Version: found}
 	}
 	p = plan{at: at, version: found}
-	if p.old, err = decodeValue(at.value); err != nil {
-		return p, err
+	if at.isDocument() {
+		if p.old, err = decodeValue(at.value); err != nil {
+			return p, err
+		}
 	}
 	p.new = p.old
 	switch w.Op {
@@ -78,15 +89,20 @@ func (st *stamp) pinned(w *port.Write, at *row) (p plan, err error) {
 		return p, err
 	case !p.writes:
 		p.expression = newExpression()
-		p.requireVersion(found)
+		if at.lapsed {
+			p.requireRow(at)
+		} else {
+			p.requireVersion(found)
+		}
 		return p, nil
 	case p.new == nil:
 		p.expression = st.deletion()
 	default:
 		p.creates = p.old == nil
-		if p.expression, err = st.replacement(p.new); err != nil {
+		if p.expression, err = st.replacement(p.new, at); err != nil {
 			return p, err
 		}
+		p.expire(w, at.isDocument(), st.time())
 	}
 	p.requireRow(at)
 	p.version = st.next(at)
@@ -102,7 +118,12 @@ func (st *stamp) blind(w *port.Write, told bool) (p plan, ok bool, err error) {
 	switch {
 	case w.Op == port.Set:
 		p = plan{writes: true, new: w.Value, creates: w.IfVersion == nil || *w.IfVersion == 0}
-		p.expression, err = st.replacement(w.Value)
+		if p.expression, err = st.replacement(w.Value, nil); err == nil {
+			p.expire(w, false, st.time())
+		}
+	case w.Op == port.Update && isWhole(w.Ops) && w.IfVersion != nil && *w.IfVersion != 0:
+		p = plan{writes: true, new: w.Ops[0].Value}
+		p.expression, err = st.replacement(p.new, nil)
 	case w.Op == port.Delete && told && (w.IfVersion == nil || *w.IfVersion != 0):
 		p = plan{writes: true, expression: st.deletion()}
 		p.require("attribute_exists(" + p.name(deployed.Value) + ")")
@@ -117,21 +138,49 @@ func (st *stamp) blind(w *port.Write, told bool) (p plan, ok bool, err error) {
 	default:
 		return p, false, nil
 	}
-	if err == nil && w.IfVersion != nil {
+	if err != nil {
+		return p, true, err
+	}
+	p.require(p.current(st.time()))
+	if w.IfVersion != nil {
 		p.requireVersion(*w.IfVersion)
 	}
-	return p, true, err
+	return p, true, nil
 }
 
-// begin returns an update of what every write of a document updates.
-func (st *stamp) begin() *expression {
+// isWhole reports whether an update does nothing but give the document another value.
+func isWhole(ops []document.Op) bool {
+	return len(ops) == 1 && ops[0].Type == document.OpSet && len(ops[0].Path) == 0 && ops[0].Value != nil
+}
+
+// expire has the document expire when the write says. An update leaves that as it is, where there was a document.
+func (e *expression) expire(w *port.Write, document bool, now time.Time) {
+	at := w.ExpiresAt(now)
+	switch {
+	case at != 0:
+		e.set(deployed.Expires, number(at))
+	case w.Op == port.Set || !document:
+		e.remove(deployed.Expires)
+	}
+}
+
+// begin returns an update of what every write of a document updates. One of an expired row says which version the expiry was.
+func (st *stamp) begin(at *row) *expression {
 	e := newExpression()
 	now := e.value(number(st.now))
 	version := e.name(deployed.Version)
+	step := int64(1)
+	if at != nil && at.lapsed {
+		step = 2
+		e.set(lapsedName, number(at.version+1))
+	}
 	e.sets = append(e.sets,
-		version+" = if_not_exists("+version+", "+now+") + "+e.value(number(1)),
+		version+" = if_not_exists("+version+", "+now+") + "+e.value(number(step)),
 		e.name(deployed.Updated)+" = "+now)
 	e.set(deployed.WriteID, text(st.id))
+	if st.silent {
+		e.set(silentName, text(st.id))
+	}
 	if st.cause.Root == "" {
 		e.remove(deployed.Root)
 	} else {
@@ -149,24 +198,27 @@ func (st *stamp) begin() *expression {
 	return e
 }
 
-// replacement gives the row a new value.
-func (st *stamp) replacement(v document.Value) (*expression, error) {
+// replacement gives the row a new value; at is the row when it was read. When the document expires is left as it is.
+func (st *stamp) replacement(v document.Value, at *row) (*expression, error) {
 	encoded, err := encodeValue(v)
 	if err != nil {
 		return nil, err
 	}
-	e := st.begin()
+	e := st.begin(at)
 	e.set(deployed.Value, encoded)
 	e.set(sizeName, number(int64(v.Size())))
 	created := e.name(deployed.Created)
-	e.sets = append(e.sets, created+" = if_not_exists("+created+", "+e.value(number(st.now))+")")
-	e.remove(deployed.Expires)
+	if at != nil && at.lapsed {
+		e.set(deployed.Created, number(st.now))
+	} else {
+		e.sets = append(e.sets, created+" = if_not_exists("+created+", "+e.value(number(st.now))+")")
+	}
 	return e, nil
 }
 
 // deletion makes the row a tombstone.
 func (st *stamp) deletion() *expression {
-	e := st.begin()
+	e := st.begin(nil)
 	e.set(deployed.Expires, number(st.expires))
 	e.remove(deployed.Value, sizeName, deployed.Created)
 	return e
@@ -207,7 +259,7 @@ func isFast(ops []document.Op) bool {
 // tells is an upper bound, which each change raises by the most that it can add; once it is too high, the condition
 // fails, and the row is replaced, with its true size.
 func (st *stamp) change(ops []document.Op) (*expression, error) {
-	e := st.begin()
+	e := st.begin(nil)
 	e.require("attribute_type(" + e.name(deployed.Value) + ", " + e.value(text("M")) + ")")
 	growth := 0
 	for i := range ops {

@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -41,7 +42,7 @@ func (s *Store) List(ctx context.Context, c port.Collection, q port.Query) (page
 		return page, nil // no key starts with the prefix, or all that do are below
 	}
 	err = s.query(ctx, s.pageQuery(c, q), func(out *dynamodb.QueryOutput) (more bool, err error) {
-		if page, err = readPage(out, q.Limit); err != nil {
+		if page, err = readPage(out, q.Limit, s.now()); err != nil {
 			return false, s.corrupt(ctx, err)
 		}
 		return false, nil
@@ -59,9 +60,9 @@ func (s *Store) pageQuery(c port.Collection, q port.Query) *dynamodb.QueryInput 
 	in := &dynamodb.QueryInput{
 		TableName:              s.documents,
 		KeyConditionExpression: aws.String(condition),
-		FilterExpression:       aws.String("attribute_exists(" + e.name(deployed.Value) + ")"),
+		FilterExpression:       aws.String("attribute_exists(" + e.name(deployed.Value) + ") AND " + e.current(s.now())),
 		ProjectionExpression: aws.String(
-			e.name(deployed.SK) + ", " + e.name(deployed.Value) + ", " + e.name(deployed.Version)),
+			e.name(deployed.SK) + ", " + e.name(deployed.Value) + ", " + e.name(deployed.Version) + ", " + e.name(deployed.Expires)),
 		Limit: aws.Int32(int32(q.Limit + 1)),
 	}
 	in.ExpressionAttributeNames, in.ExpressionAttributeValues = e.names, e.values
@@ -73,7 +74,7 @@ func (s *Store) pageQuery(c port.Collection, q port.Query) *dynamodb.QueryInput 
 }
 
 // readPage reads a page of at most limit documents.
-func readPage(out *dynamodb.QueryOutput, limit int) (page port.Page, err error) {
+func readPage(out *dynamodb.QueryOutput, limit int, now time.Time) (page port.Page, err error) {
 	page.More, page.Next = len(out.LastEvaluatedKey) > 0, stringOf(out.LastEvaluatedKey[deployed.SK])
 	items := out.Items
 	if len(items) > limit {
@@ -81,7 +82,7 @@ func readPage(out *dynamodb.QueryOutput, limit int) (page port.Page, err error) 
 		page.More, page.Next = true, stringOf(items[limit-1][deployed.SK])
 	}
 	for _, i := range items {
-		found, err := readRow(i)
+		found, err := readRow(i, now)
 		if err != nil {
 			return port.Page{}, err
 		}
@@ -89,7 +90,9 @@ func readPage(out *dynamodb.QueryOutput, limit int) (page port.Page, err error) 
 		if err != nil {
 			return port.Page{}, err
 		}
-		page.Documents = append(page.Documents, document)
+		if document.Exists() { // it may have expired since the query
+			page.Documents = append(page.Documents, document)
+		}
 	}
 	return page, nil
 }

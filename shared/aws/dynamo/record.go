@@ -15,68 +15,175 @@ import (
 
 type image = map[string]events.DynamoDBAttributeValue
 
-// RecordOf returns the record that an event of the documents' stream tells; ok is false when it tells nothing that is to be
-// delivered: the removal of a row, which DynamoDB does when its time has come, or an update that touches no document. A
-// record that was too large for its row has only its Blob: Store.Resolve reads it.
+// RecordsOf returns what an event of the documents' stream tells, in its order: nothing, when that is to be delivered to nobody;
+// two changes, when a document was written whose time was up: its expiry, and what was written. A record that was too large for
+// its row has only its Blob: Store.Resolve reads it.
+//
+// A row is removed only when its time has come, by DynamoDB: of a document that is its expiry.
 //
 // An error says that the row is none of this package; no later attempt will read it.
-func RecordOf(e events.DynamoDBEventRecord) (r message.Record, ok bool, err error) {
-	if e.EventName == string(events.DynamoDBOperationTypeRemove) {
-		return r, false, nil
-	}
+func RecordsOf(e events.DynamoDBEventRecord) ([]message.Record, error) {
 	pk, err := stringIn(e.Change.Keys, deployed.PK)
 	if err != nil {
-		return r, false, err
+		return nil, err
 	}
 	sk, err := stringIn(e.Change.Keys, deployed.SK)
 	if err != nil {
-		return r, false, err
+		return nil, err
 	}
+	before, after := e.Change.OldImage, e.Change.NewImage
+	removed := e.EventName == string(events.DynamoDBOperationTypeRemove)
 	switch {
 	case strings.HasPrefix(pk, port.StateSpace), strings.HasPrefix(pk, port.StreamSpace):
-		return changeOf(port.Collection(pk), sk, e.Change.OldImage, e.Change.NewImage)
-	case strings.HasPrefix(pk, deployed.OutboxEvents), strings.HasPrefix(pk, deployed.OutboxCalls):
-		// A row that was there before is one that was sent twice: it was told already.
-		if len(e.Change.OldImage) > 0 {
-			return r, false, nil
+		if removed {
+			return expiryOf(port.Collection(pk), sk, before)
 		}
-		r, err = messageOf(sk, e.Change.NewImage)
-		return r, err == nil, err
+		return changesOf(port.Collection(pk), sk, before, after)
+	case strings.HasPrefix(pk, port.OwnSpace):
+		return nil, nil
+	case strings.HasPrefix(pk, deployed.OutboxEvents), strings.HasPrefix(pk, deployed.OutboxCalls):
+		if removed {
+			return nil, nil
+		}
+		return messagesOf(sk, before, after)
 	default:
-		return r, false, fmt.Errorf("a row at %q belongs to nothing", pk)
+		return nil, fmt.Errorf("a row at %q belongs to nothing", pk)
 	}
 }
 
-// changeOf reads what a write did to a document.
-func changeOf(c port.Collection, sk string, before, after image) (r message.Record, ok bool, err error) {
+// expiryOf reads the removal of a row.
+func expiryOf(c port.Collection, sk string, before image) ([]message.Record, error) {
+	old, err := valueIn(before)
+	if _, expires := before[deployed.Expires]; old == nil || !expires || err != nil {
+		return nil, err
+	}
+	version, err := integerIn(before, deployed.Version)
+	if err != nil {
+		return nil, fmt.Errorf("%q in %s: %w", sk, c, err)
+	}
+	return []message.Record{expiry(c, sk, old, version+1)}, nil
+}
+
+func expiry(c port.Collection, sk string, old document.Value, version int64) message.Record {
+	change := &port.Change{Collection: c, Key: sk, Old: old, Version: version, Expired: true}
+	return message.Record{ID: change.ID(), Record: port.Record{Change: change}}
+}
+
+// changesOf reads what a write did to a document.
+func changesOf(c port.Collection, sk string, before, after image) (records []message.Record, err error) {
 	change := &port.Change{Collection: c, Key: sk}
 	if change.Old, err = valueIn(before); err != nil {
-		return r, false, fmt.Errorf("the old value of %q in %s: %w", sk, c, err)
+		return nil, fmt.Errorf("the old value of %q in %s: %w", sk, c, err)
 	}
 	if change.New, err = valueIn(after); err != nil {
-		return r, false, fmt.Errorf("the new value of %q in %s: %w", sk, c, err)
+		return nil, fmt.Errorf("the new value of %q in %s: %w", sk, c, err)
 	}
 	if change.Old == nil && change.New == nil {
-		return r, false, nil
+		return nil, nil
 	}
 	if change.Version, err = integerIn(after, deployed.Version); err != nil {
-		return r, false, fmt.Errorf("%q in %s: %w", sk, c, err)
+		return nil, fmt.Errorf("%q in %s: %w", sk, c, err)
 	}
-	if _, known := before[deployed.Version]; known {
-		version, err := integerIn(before, deployed.Version)
-		if err != nil {
-			return r, false, fmt.Errorf("%q in %s: %w", sk, c, err)
-		}
-		if version == change.Version {
-			return r, false, nil
-		}
+	if repeated, err := isVersion(before, change.Version); repeated || err != nil {
+		return nil, err
 	}
-	r = message.Record{ID: change.ID(), Record: port.Record{Change: change}}
+	lapsed, err := lapsedIn(after, change.Version)
+	if err != nil {
+		return nil, fmt.Errorf("%q in %s: %w", sk, c, err)
+	}
+	if lapsed != 0 {
+		records = append(records, expiry(c, sk, change.Old, lapsed))
+		change.Old = nil
+	}
+	if isSilent(after) {
+		return records, nil
+	}
+	r := message.Record{ID: change.ID(), Record: port.Record{Change: change}}
 	r.Cause, err = causeIn(after)
-	return r, err == nil, err
+	return append(records, r), err
 }
 
-// messageOf reads a row of the outbox.
+// isVersion reports whether a row was at a version already.
+func isVersion(before image, version int64) (bool, error) {
+	if _, known := before[deployed.Version]; !known {
+		return false, nil
+	}
+	old, err := integerIn(before, deployed.Version)
+	return old == version, err
+}
+
+// lapsedIn returns the version of the expiry that a write to this version came over, 0 when it came over none.
+func lapsedIn(after image, version int64) (int64, error) {
+	if _, marked := after[lapsedName]; !marked {
+		return 0, nil
+	}
+	lapsed, err := integerIn(after, lapsedName)
+	if err != nil || lapsed+1 != version { // it is from an earlier write
+		return 0, err
+	}
+	return lapsed, nil
+}
+
+// isSilent reports whether the last write to a row is told to nobody.
+func isSilent(row image) bool {
+	silent, err := stringIn(row, silentName)
+	if err != nil {
+		return false
+	}
+	id, err := stringIn(row, deployed.WriteID)
+	return err == nil && id == silent
+}
+
+// messagesOf reads a row of the outbox: one record, or, of a group, those of the last commit. A row that was there before with
+// the same is one that was sent twice: it was told already.
+func messagesOf(sk string, before, after image) ([]message.Record, error) {
+	list, ok := after[recordsName]
+	if !ok {
+		if len(before) > 0 {
+			return nil, nil
+		}
+		r, err := messageOf(sk, after)
+		if err != nil {
+			return nil, err
+		}
+		return []message.Record{r}, nil
+	}
+	records, err := groupOf(list)
+	if err != nil {
+		return nil, err
+	}
+	if old, ok := before[recordsName]; ok {
+		told, err := groupOf(old)
+		if err == nil && len(told) > 0 && told[0].ID == records[0].ID {
+			return nil, nil
+		}
+	}
+	return records, nil
+}
+
+// groupOf reads the records of a group, at least one.
+func groupOf(list events.DynamoDBAttributeValue) (records []message.Record, err error) {
+	if list.DataType() != events.DataTypeList || len(list.List()) == 0 {
+		return nil, fmt.Errorf("the attribute %s is no list of records", recordsName)
+	}
+	for _, kept := range list.List() {
+		if kept.DataType() != events.DataTypeMap {
+			return nil, fmt.Errorf("the attribute %s holds more than records", recordsName)
+		}
+		id, err := stringIn(kept.Map(), idName)
+		if err != nil {
+			return nil, err
+		}
+		r, err := messageOf(id, kept.Map())
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// messageOf reads a record of the outbox with an id.
 func messageOf(sk string, row image) (r message.Record, err error) {
 	if _, spilled := row[blobName]; spilled {
 		blob, err := stringIn(row, blobName)

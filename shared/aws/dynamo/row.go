@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -26,6 +27,9 @@ const (
 	blobName     = "blob"     // S: in place of deployed.Record, the key of the blob that holds it
 	dataName     = "data"     // B: a part of a blob
 	partsName    = "parts"    // N: the number of parts of a blob
+	recordsName  = "records"  // L of M: of the outbox row of a group, the records of the last commit
+	silentName   = "silent"   // S: the write id of the last write that is told to nobody
+	lapsedName   = "lapsed"   // N: the version that was the expiry of a document, when the next version wrote over it
 )
 
 // The longest keys, in bytes, that DynamoDB takes.
@@ -61,10 +65,12 @@ type row struct {
 	value   types.AttributeValue
 	version int64
 	writeID string
+	expires int64 // as port.Document.Expires; of a tombstone, when DynamoDB may remove it
+	lapsed  bool  // there is a value, but its time was up when the row was read
 }
 
 // isDocument reports whether the row holds a document.
-func (r *row) isDocument() bool { return r.value != nil }
+func (r *row) isDocument() bool { return r.value != nil && !r.lapsed }
 
 // documentVersion returns the version that the port knows: 0 where there is no document.
 func (r *row) documentVersion() int64 {
@@ -74,8 +80,8 @@ func (r *row) documentVersion() int64 {
 	return r.version
 }
 
-// readRow reads an item; an empty one is no row.
-func readRow(i item) (r row, err error) {
+// readRow reads an item, at a time; an empty one is no row.
+func readRow(i item, now time.Time) (r row, err error) {
 	if len(i) == 0 {
 		return row{}, nil
 	}
@@ -83,13 +89,29 @@ func readRow(i item) (r row, err error) {
 	if r.version, err = integerOf(i[deployed.Version]); err != nil {
 		return row{}, fmt.Errorf("the version of a document: %w", err)
 	}
+	if expires, ok := i[deployed.Expires]; ok {
+		if r.expires, err = integerOf(expires); err != nil {
+			return row{}, fmt.Errorf("when a document expires: %w", err)
+		}
+	}
+	r.lapsed = r.value != nil && port.IsExpired(r.expires, now)
 	return r, nil
 }
 
 // document returns what the row holds.
 func (r *row) document(key string) (port.Document, error) {
+	if !r.isDocument() {
+		return port.Document{Key: key}, nil
+	}
 	value, err := decodeValue(r.value)
-	return port.Document{Key: key, Value: value, Version: r.documentVersion()}, err
+	return port.Document{Key: key, Value: value, Version: r.version, Expires: r.expires}, err
+}
+
+// current is what the rows of documents have in common that are not expired. Of those without a value, all that can pass it
+// are the tombstones that DynamoDB has not removed yet.
+func (e *expression) current(now time.Time) string {
+	expires := e.name(deployed.Expires)
+	return "(attribute_not_exists(" + expires + ") OR " + expires + " > " + e.value(number(now.Unix())) + ")"
 }
 
 // stringOf returns the string that an attribute holds, "" when it holds none.
@@ -137,7 +159,7 @@ func (s *Store) getRow(ctx context.Context, c port.Collection, sk string) (row, 
 
 // readRow is readRow for an item that came from the table: one that cannot be read is a fault of ours.
 func (s *Store) readRow(ctx context.Context, i item) (row, error) {
-	r, err := readRow(i)
+	r, err := readRow(i, s.now())
 	if err != nil {
 		return row{}, s.corrupt(ctx, err)
 	}

@@ -4,7 +4,7 @@
 //	Commit: one write           -> UpdateItem; or GetItem, then UpdateItem of the version that was read
 //	Commit: one event or call   -> PutItem of an outbox row
 //	Commit: everything else     -> GetItem or BatchGetItem where a result asks for it, then TransactWriteItems
-//	stream of the documents     -> RecordOf -> router
+//	stream of the documents     -> RecordsOf -> router
 //
 // The table of documents holds documents, each in DynamoDB's own types, and the outbox: events and calls as rows of their
 // own, which nobody reads but the stream. The system table holds cursors, dead letters, blobs and the directory of the

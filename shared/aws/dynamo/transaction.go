@@ -32,7 +32,7 @@ type together struct {
 func (s *Store) commitTogether(ctx context.Context, commit *port.Commit) ([]port.Result, error) {
 	t := together{
 		Store:   s,
-		stamp:   s.stamp(commit.Cause),
+		stamp:   s.stamp(commit.Cause, commit.Silent),
 		commit:  commit,
 		rows:    make([]*row, len(commit.Writes)),
 		general: make([]bool, len(commit.Writes)),

@@ -30,8 +30,8 @@ type solo struct {
 }
 
 // commitWrite commits one write.
-func (s *Store) commitWrite(ctx context.Context, w *port.Write, cause port.Cause) (port.Result, error) {
-	o := solo{Store: s, stamp: s.stamp(cause), write: w}
+func (s *Store) commitWrite(ctx context.Context, w *port.Write, cause port.Cause, silent bool) (port.Result, error) {
+	o := solo{Store: s, stamp: s.stamp(cause, silent), write: w}
 	for try := range maxRaces {
 		p, err := o.plan(ctx)
 		if err != nil {
@@ -112,6 +112,7 @@ func (o *solo) result(ctx context.Context, p *plan, old item) (port.Result, erro
 	if err != nil {
 		return port.Result{}, err
 	}
+	found.lapsed = false // it was not when it was written to, which the plan demands
 	result := port.Result{Version: o.next(&found)}
 	if o.write.NoResult {
 		return result, nil

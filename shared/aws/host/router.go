@@ -46,14 +46,14 @@ func (r *router) route(ctx context.Context, batch []events.DynamoDBEventRecord) 
 	records := make([]message.Record, 0, len(batch))
 	sequence := make([]string, 0, len(batch)) // of records
 	for i := range batch {
-		record, ok, err := dynamo.RecordOf(batch[i])
+		told, err := dynamo.RecordsOf(batch[i])
 		if err != nil {
 			if err = r.buryUnread(ctx, &batch[i], err); err != nil {
 				sequence = append(sequence, batch[i].Change.SequenceNumber)
 				break // what lies behind comes again with it
 			}
 		}
-		if ok {
+		for _, record := range told {
 			records = append(records, record)
 			sequence = append(sequence, batch[i].Change.SequenceNumber)
 		}
