@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/payload"
@@ -32,6 +33,8 @@ func Lookup(id string) (Function, bool) {
 		return remove, true
 	case "state::update":
 		return update, true
+	case "state::transact":
+		return transact, true
 	case "state::list":
 		return list, true
 	case "state::list_groups":
@@ -43,20 +46,12 @@ func Lookup(id string) (Function, bool) {
 
 func set(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	fields := payload.Read(text)
-	write := readWrite(port.Set, fields)
-	write.Value = readValue(fields)
-	return written(ctx, docs, fields, write)
+	return written(ctx, docs, fields, readSet(fields))
 }
 
 func update(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	fields := payload.Read(text)
-	write := readWrite(port.Update, fields)
-	if raw := fields.Raw("ops"); raw != nil {
-		ops, err := document.ParseOps(raw)
-		fields.Fail("ops", err)
-		write.Ops = ops
-	}
-	return written(ctx, docs, fields, write)
+	return written(ctx, docs, fields, readUpdate(fields))
 }
 
 // written commits a write that was read from fields, and returns what it did.
@@ -128,6 +123,28 @@ func readWrite(op port.Op, fields *payload.Fields) port.Write {
 		Key:        fields.Name("key", MaxKey),
 		IfVersion:  fields.Integer("if_version", 0, math.MaxInt64),
 	}
+}
+
+// maxTTL is the most seconds that a document can be given to live: ten years.
+const maxTTL = 10 * 366 * 24 * 60 * 60
+
+func readSet(fields *payload.Fields) port.Write {
+	write := readWrite(port.Set, fields)
+	write.Value = readValue(fields)
+	if ttl := fields.Integer("ttl_seconds", 1, maxTTL); ttl != nil {
+		write.TTL = time.Duration(*ttl) * time.Second
+	}
+	return write
+}
+
+func readUpdate(fields *payload.Fields) port.Write {
+	write := readWrite(port.Update, fields)
+	if raw := fields.Raw("ops"); raw != nil {
+		ops, err := document.ParseOps(raw)
+		fields.Fail("ops", err)
+		write.Ops = ops
+	}
+	return write
 }
 
 // readValue reads the value of a set, for which iii's older clients say data.

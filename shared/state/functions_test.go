@@ -115,7 +115,6 @@ func TestPayloadsAreStrict(t *testing.T) {
 		{"set", `{"scope":"` + long + `","key":"` + long[:513] + `","value":1}`, `invalid_argument: scope: must have from 1 to 1024 bytes, not 1025; key: must have from 1 to 512 bytes, not 513`},
 		{"set", `{"scope":"s","key":"k","value":1,"data":1}`, `invalid_argument: data: is another name of value`},
 		{"set", `{"scope":"s","key":"k","data":{"a":{"":1}}}`, `invalid_argument: data.a: has a member without a name`},
-		{"set", `{"scope":"s","key":"k","value":1,"ttl_seconds":1}`, `invalid_argument: ttl_seconds: is not known here`},
 		{"set", `{"scope":"s","key":"k","value":1,"if_version":-1}`, `invalid_argument: if_version: must be an integer from 0`},
 		{"set", `{"scope":"s","key":"k","value":1,"if_version":1.5}`, `invalid_argument: if_version: must be an integer from 0`},
 		{"set", `{"scope":"s","key":"k","value":"` + strings.Repeat("x", document.MaxSize+1) + `"}`, `too_large: the document is larger than 400000 bytes`},
@@ -181,7 +180,7 @@ func mustLookup(t *testing.T, id string) state.Function {
 
 func TestLookupKnowsOnlyStateFunctions(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"", "state::", "state::transact", "stream::set", "set"} {
+	for _, id := range []string{"", "state::", "state::commit", "stream::set", "set"} {
 		if _, ok := state.Lookup(id); ok {
 			t.Errorf("there is a %q", id)
 		}

@@ -1,0 +1,172 @@
+package eddy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/port"
+)
+
+// doing runs a function that may write things, and does something, on an engine.
+func doing(t *testing.T, m *memory, do func(ctx context.Context) error) error {
+	t.Helper()
+	app := eddy.New()
+	m.app = app
+	eddy.Register(app, "a::other", gives[string])
+	eddy.Register(app, "a::b", func(ctx context.Context, _ eddy.None) (eddy.None, error) {
+		return eddy.None{}, do(ctx)
+	}, eddy.Uses(things, eddy.Invokes("a::other")))
+	f, _ := app.Function("a::b")
+	invocation := m.invocation()
+	invocation.IdempotencyKey = "key"
+	_, err := f.Invoke(t.Context(), invocation, nil)
+	return err
+}
+
+func TestTransactCommitsOnceAndReadsWhatItWrote(t *testing.T) {
+	t.Parallel()
+	m := newMemory(nil)
+	err := doing(t, m, func(ctx context.Context) error {
+		return eddy.Transact(ctx, func(ctx context.Context) error {
+			if err := things.Set(ctx, "a", thing{Name: "A"}); err != nil {
+				return err
+			}
+			seen, err := things.Get(ctx, "a")
+			if err != nil || seen.Name != "A" {
+				return fmt.Errorf("it sees %+v, %w", seen, err)
+			}
+			_, err = eddy.Void(ctx, "a::other", eddy.None{})
+			return errors.Join(err, things.Set(ctx, "b", thing{Name: "B"}))
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.commits) != 1 || len(m.commits[0].Writes) != 2 || len(m.commits[0].Calls) != 1 {
+		t.Errorf("it committed %+v", m.commits)
+	}
+}
+
+func TestTransactLeavesNothingWhenItFails(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func() error{
+		"an error": func() error { return eddy.ConditionNotMet("no") },
+		"a panic":  func() error { panic("no") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMemory(nil)
+			err := doing(t, m, func(ctx context.Context) error {
+				return eddy.Transact(ctx, func(ctx context.Context) error {
+					if err := things.Set(ctx, "a", thing{}); err != nil {
+						return err
+					}
+					return end()
+				})
+			})
+			if err == nil || len(m.commits) != 0 {
+				t.Errorf("%v, committed %+v", err, m.commits)
+			}
+		})
+	}
+}
+
+func TestTransactRunsAgainWhenItLosesARace(t *testing.T) {
+	t.Parallel()
+	m := newMemory(nil)
+	runs := 0
+	err := doing(t, m, func(ctx context.Context) error {
+		if err := things.Set(ctx, "a", thing{Count: 1}); err != nil {
+			return err
+		}
+		return eddy.Transact(ctx, func(ctx context.Context) error {
+			runs++
+			if runs == 1 {
+				m.beforeSet = func() {
+					w := port.Write{Op: port.Set, Collection: port.Scope("things"), Key: "a", Value: document.Value(`{"count":10,"name":""}`)}
+					if _, err := m.write(w); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			_, err := things.Modify(ctx, "a", func(value *thing) error {
+				value.Count++
+				return nil
+			})
+			return err
+		})
+	})
+	if err != nil || runs != 2 {
+		t.Fatalf("%d runs, %v", runs, err)
+	}
+	if got := string(m.documents[port.Scope("things")]["a"].Value); got != `{"count":11,"name":""}` {
+		t.Errorf("it left %s", got)
+	}
+}
+
+func TestTransactFailsWithAConditionThatCannotHold(t *testing.T) {
+	t.Parallel()
+	m := newMemory(nil)
+	err := doing(t, m, func(ctx context.Context) error {
+		return eddy.Transact(ctx, func(ctx context.Context) error {
+			return things.Set(ctx, "a", thing{}, eddy.IfVersion(7))
+		})
+	})
+	wantCode(t, "a version that is not there", err, eddy.CodeConflict)
+}
+
+func TestATimeToLiveIsPartOfTheWrite(t *testing.T) {
+	t.Parallel()
+	m := newMemory(nil)
+	err := doing(t, m, func(ctx context.Context) error {
+		return things.Set(ctx, "a", thing{}, eddy.TTL(time.Minute))
+	})
+	if err != nil || m.commits[0].Writes[0].TTL != time.Minute {
+		t.Errorf("%v, %+v", err, m.commits)
+	}
+}
+
+func TestDerivedKeysDoNotDependOnWhatElseARunCalls(t *testing.T) {
+	t.Parallel()
+	keys := func(others int) (keys []string) {
+		app := eddy.New()
+		eddy.Register(app, "a::inner", func(ctx context.Context, in thing) (eddy.None, error) {
+			if in.Name == "x" {
+				keys = append(keys, eddy.IdempotencyKey(ctx))
+			}
+			return eddy.None{}, nil
+		})
+		eddy.Register(app, "a::outer", func(ctx context.Context, _ eddy.None) (eddy.None, error) {
+			for i := range others {
+				if _, err := eddy.Call[eddy.None](ctx, "a::inner", thing{Count: i}); err != nil {
+					return eddy.None{}, err
+				}
+			}
+			for range 2 {
+				if _, err := eddy.Call[eddy.None](ctx, "a::inner", thing{Name: "x"}); err != nil {
+					return eddy.None{}, err
+				}
+			}
+			return eddy.None{}, nil
+		}, eddy.Uses(eddy.Invokes("a::inner")))
+		invocation := newMemory(app).invocation()
+		invocation.IdempotencyKey = "key"
+		outer, _ := app.Function("a::outer")
+		if _, err := outer.Invoke(t.Context(), invocation, nil); err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	first, second := keys(0), keys(3)
+	if len(first) != 2 || first[0] == "" || first[0] == first[1] {
+		t.Errorf("two equal calls have the keys %v", first)
+	}
+	if fmt.Sprint(first) != fmt.Sprint(second) {
+		t.Errorf("the same calls have the keys %v, then %v", first, second)
+	}
+}
