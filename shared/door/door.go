@@ -84,39 +84,6 @@ func isClean(escaped string) bool {
 	return escaped == clean || escaped == clean+"/"
 }
 
-// invoke calls any function by id, at once or, with X-Eddy-Action, later.
-func (d *Door) invoke(w http.ResponseWriter, r *http.Request) error {
-	payload, err := ReadBody(w, r)
-	if err != nil {
-		return err
-	}
-	if len(payload) == 0 {
-		payload = []byte("{}")
-	}
-	id, action := r.PathValue("function_id"), r.Header.Get("X-Eddy-Action")
-	queue, enqueue := strings.CutPrefix(action, "enqueue:")
-	switch {
-	case action == "":
-		result, err := d.Operator.Invoke(r.Context(), id, payload, RequestIDOf(w))
-		if err != nil {
-			return err
-		}
-		WriteJSON(w, http.StatusOK, result)
-		return nil
-	case action == "void":
-		delivery, err := d.Operator.Void(r.Context(), id, payload)
-		if err != nil {
-			return err
-		}
-		WriteJSON(w, http.StatusAccepted, []byte(`{"delivery_id":"`+delivery+`"}`))
-		return nil
-	case enqueue:
-		return errs.New(errs.NotFound, "there is no queue %q", queue)
-	default:
-		return errs.New(errs.InvalidArgument, "X-Eddy-Action is %q; it can be void or enqueue:<queue>", action)
-	}
-}
-
 // noRoute answers a path that has no route, or has one for other methods.
 func (d *Door) noRoute(w http.ResponseWriter, r *http.Request) {
 	var allowed []string

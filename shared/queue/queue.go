@@ -1,12 +1,13 @@
 // Package queue holds the engine functions over deliveries that failed for the last time: queue::dead_letters,
 // queue::redrive and queue::discard. They are for operators; a function of an app cannot call them.
 //
-//	queue::dead_letters {function_id?, limit?, cursor?} -> {items: [letter…], cursor?}
-//	queue::redrive      {function_id, id}               -> {redriven: 0 or 1}
-//	queue::discard      {function_id, id}               -> {discarded: 0 or 1}
+//	queue::dead_letters {function_id? | queue?, limit?, cursor?} -> {items: [letter…], cursor?}
+//	queue::redrive      {function_id | queue, id | ids | all}    -> {redriven: how many, cursor?}
+//	queue::discard      {function_id | queue, id | ids | all}    -> {discarded: how many, cursor?}
 //
-// A letter is {id, function_id, payload, code, message, attempts, first_at, last_at}; the payload is what the function
-// was given.
+// A letter is {id, function_id, queue?, payload, code, message, attempts, first_at, last_at, chain?}; the payload is what the
+// function was given, the chain the functions whose work led to it. All is true for every letter there is, 1,000 a call: a cursor
+// in the answer says that there are more, and is given with the next call. A letter that comes back meanwhile is not taken twice.
 package queue
 
 import (
@@ -20,8 +21,8 @@ import (
 	"github.com/eddyhq/eddy/shared/port"
 )
 
-// Function is an engine function over a ledger: payload in, result out, both JSON text.
-type Function func(ctx context.Context, ledger port.Ledger, payload []byte) (json.RawMessage, error)
+// Function is an engine function over the ledger of an app: payload in, result out, both JSON text.
+type Function func(ctx context.Context, app *eddy.App, ledger port.Ledger, payload []byte) (json.RawMessage, error)
 
 // Lookup returns the engine function with the id, such as "queue::redrive".
 func Lookup(id string) (Function, bool) {
@@ -40,22 +41,40 @@ func Lookup(id string) (Function, bool) {
 const (
 	defaultLimit = 100
 	maxLimit     = 1000
+	maxIDs       = 100 // that one call names
+	maxSettled   = 1000
 )
 
 // letter is a dead letter as it is shown.
 type letter struct {
 	port.DeadLetter
+	Queue   string          `json:"queue,omitempty"`
 	Payload json.RawMessage `json:"payload"`
+	Chain   []string        `json:"chain,omitempty"`
 }
 
-func deadLetters(ctx context.Context, ledger port.Ledger, text []byte) (json.RawMessage, error) {
-	fields := payload.Read(text)
-	function := fields.OptionalText("function_id")
-	limit := fields.Integer("limit", 1, maxLimit)
-	after, ok := decodeCursor(fields.OptionalText("cursor"))
-	if !ok {
-		fields.Fault("cursor", "is not one that queue::dead_letters gave")
+// readFunction reads which function is meant, by its id or by its queue; "" when neither is there.
+func readFunction(app *eddy.App, fields *payload.Fields) string {
+	function, queue := fields.OptionalText("function_id"), fields.OptionalText("queue")
+	if queue == "" {
+		return function
 	}
+	if function != "" {
+		fields.Fault("queue", "says the same as function_id: give one of them")
+	}
+	f, err := app.FindQueue(queue)
+	if err != nil {
+		fields.Fault("queue", err.Error())
+		return ""
+	}
+	return f.ID
+}
+
+func deadLetters(ctx context.Context, app *eddy.App, ledger port.Ledger, text []byte) (json.RawMessage, error) {
+	fields := payload.Read(text)
+	function := readFunction(app, fields)
+	limit := fields.Integer("limit", 1, maxLimit)
+	after := readCursor(fields)
 	if err := fields.Err(); err != nil {
 		return nil, err
 	}
@@ -73,57 +92,133 @@ func deadLetters(ctx context.Context, ledger port.Ledger, text []byte) (json.Raw
 	}
 	page.Items = make([]letter, len(found))
 	for i := range found {
-		if page.Items[i], err = show(&found[i]); err != nil {
+		if page.Items[i], err = show(app, &found[i]); err != nil {
 			return nil, err
 		}
 	}
 	if more {
-		last := found[len(found)-1]
-		page.Cursor = encodeCursor(port.LetterID{Function: last.Function, ID: last.ID})
+		page.Cursor = encodeCursor(&found[len(found)-1])
 	}
 	return json.Marshal(page)
 }
 
-// show adds what the function was given.
-func show(l *port.DeadLetter) (letter, error) {
+// show adds what the function was given, and how it came about.
+func show(app *eddy.App, l *port.DeadLetter) (letter, error) {
+	shown := letter{DeadLetter: *l, Chain: l.Record.Cause.Chain}
 	if call := l.Record.Call; call != nil {
-		return letter{DeadLetter: *l, Payload: json.RawMessage(call.Payload)}, nil
+		shown.Payload = json.RawMessage(call.Payload)
+		if f, ok := app.Function(l.Function); ok && f.Queue != nil {
+			shown.Queue = f.Queue.Name
+		}
+		return shown, nil
 	}
-	event, err := eddy.EventJSON(&l.Record, l.Attempts)
-	return letter{DeadLetter: *l, Payload: event}, err
+	var err error
+	shown.Payload, err = eddy.EventJSON(&l.Record, l.Attempts)
+	return shown, err
 }
 
-func redrive(ctx context.Context, ledger port.Ledger, text []byte) (json.RawMessage, error) {
-	return settle(ctx, text, "redriven", ledger.Redrive)
+func redrive(ctx context.Context, app *eddy.App, ledger port.Ledger, text []byte) (json.RawMessage, error) {
+	return settle(ctx, app, ledger, text, "redriven", ledger.Redrive)
 }
 
-func discard(ctx context.Context, ledger port.Ledger, text []byte) (json.RawMessage, error) {
-	return settle(ctx, text, "discarded", ledger.Discard)
+func discard(ctx context.Context, app *eddy.App, ledger port.Ledger, text []byte) (json.RawMessage, error) {
+	return settle(ctx, app, ledger, text, "discarded", ledger.Discard)
 }
 
-// settle does something to one dead letter and says whether there was one.
-func settle(ctx context.Context, text []byte, done string, do func(ctx context.Context, function, id string) (bool, error)) (
-	json.RawMessage, error,
-) {
+// settling does something to one dead letter and says whether there was one.
+type settling func(ctx context.Context, function, id string) (bool, error)
+
+// settle does something to dead letters and says to how many.
+func settle(
+	ctx context.Context, app *eddy.App, ledger port.Ledger, text []byte, done string, do settling,
+) (json.RawMessage, error) {
 	fields := payload.Read(text)
-	function, id := fields.Text("function_id"), fields.Text("id")
+	function := readFunction(app, fields)
+	if function == "" {
+		fields.Fault("function_id", "is required, or queue")
+	}
+	ids := readIDs(fields)
+	all := fields.Flag("all")
+	after := readCursor(fields)
+	if (len(ids) > 0) == all {
+		fields.Fault("id", "is required: one of id, ids, and all with true")
+	}
 	if err := fields.Err(); err != nil {
 		return nil, err
 	}
-	found, err := do(ctx, function, id)
+	if all {
+		return settleAll(ctx, ledger, function, after, done, do)
+	}
+	count, err := settleEach(ctx, function, ids, do)
 	if err != nil {
 		return nil, err
-	}
-	count := 0
-	if found {
-		count = 1
 	}
 	return json.Marshal(map[string]int{done: count})
 }
 
+func settleEach(ctx context.Context, function string, ids []string, do settling) (count int, err error) {
+	for _, id := range ids {
+		found, err := do(ctx, function, id)
+		if err != nil {
+			return count, err
+		}
+		if found {
+			count++
+		}
+	}
+	return count, nil
+}
+
+// settleAll goes through the letters of a function by their ids, upwards: what comes back lies behind it.
+func settleAll(
+	ctx context.Context, ledger port.Ledger, function string, after port.LetterID, done string, do settling,
+) (json.RawMessage, error) {
+	letters, more, err := ledger.DeadLetters(ctx, function, after, maxSettled)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(letters))
+	for i := range letters {
+		ids[i] = letters[i].ID
+	}
+	count, err := settleEach(ctx, function, ids, do)
+	if err != nil {
+		return nil, err
+	}
+	answer := map[string]any{done: count}
+	if more {
+		answer["cursor"] = encodeCursor(&letters[len(letters)-1])
+	}
+	return json.Marshal(answer)
+}
+
+// readIDs reads the ids of letters: one, or a list.
+func readIDs(fields *payload.Fields) []string {
+	if id := fields.OptionalText("id"); id != "" {
+		return []string{id}
+	}
+	raw := fields.Optional("ids")
+	if raw == nil {
+		return nil
+	}
+	var ids []string
+	if err := json.Unmarshal(raw, &ids); err != nil || len(ids) == 0 || len(ids) > maxIDs {
+		fields.Fault("ids", "must be an array of 1 to 100 ids")
+	}
+	return ids
+}
+
+func readCursor(fields *payload.Fields) port.LetterID {
+	after, ok := decodeCursor(fields.OptionalText("cursor"))
+	if !ok {
+		fields.Fault("cursor", "is not one that queue::* gave")
+	}
+	return after
+}
+
 const cursorPrefix = "dl."
 
-func encodeCursor(last port.LetterID) string {
+func encodeCursor(last *port.DeadLetter) string {
 	return cursorPrefix + base64.RawURLEncoding.EncodeToString([]byte(last.Function+"\x00"+last.ID))
 }
 

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/eddyhq/eddy/shared/document"
+	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/pebblestore"
 	"github.com/eddyhq/eddy/shared/port"
@@ -47,13 +49,20 @@ func ledger(t *testing.T) *pebblestore.Store {
 	return store
 }
 
+// app has the function of the calls, which is that of a queue.
+func app() *eddy.App {
+	app := eddy.New()
+	eddy.Register(app, "b::call", func(context.Context, eddy.None) (eddy.None, error) { return eddy.None{}, nil }, eddy.Queue("calls"))
+	return app
+}
+
 func call(t *testing.T, store *pebblestore.Store, id, payload string) string {
 	t.Helper()
 	function, ok := queue.Lookup(id)
 	if !ok {
 		t.Fatalf("there is no function %s", id)
 	}
-	result, err := function(t.Context(), store, []byte(payload))
+	result, err := function(t.Context(), app(), store, []byte(payload))
 	if err != nil {
 		t.Fatalf("%s %s: %v", id, payload, err)
 	}
@@ -118,12 +127,15 @@ func TestADeadLetterIsSettledOnce(t *testing.T) {
 		{"queue::discard", second, `{"discarded":1}`},
 		{"queue::discard", second, `{"discarded":0}`},
 		{"queue::redrive", second, `{"redriven":0}`},
+		{"queue::redrive", `{"queue":"calls","ids":["id-0","none"]}`, `{"redriven":1}`},
+		{"queue::discard", `{"queue":"calls","all":true}`, `{"discarded":2}`},
+		{"queue::redrive", `{"function_id":"b::call","all":true}`, `{"redriven":0}`},
 	} {
 		if got := call(t, store, step.function, step.payload); got != step.want {
 			t.Errorf("%s %s says %s, want %s", step.function, step.payload, got, step.want)
 		}
 	}
-	record, err := store.Record(store.Head())
+	record, err := store.Record(1)
 	if err != nil || record.Target != "a::react" || record.Change.Key != "id-0" {
 		t.Errorf("the redriven record is %+v, %v", record, err)
 	}
@@ -139,9 +151,14 @@ func TestMalformedPayloadsAreRefused(t *testing.T) {
 		"a cursor of ours that is cut":    {"queue::dead_letters", `{"cursor":"dl.YQ"}`},
 		"a redrive without a function":    {"queue::redrive", `{"id":"x"}`},
 		"a discard without a dead letter": {"queue::discard", `{"function_id":"a::react"}`},
+		"one letter and all of them":      {"queue::discard", `{"function_id":"a::react","id":"x","all":true}`},
+		"ids that are none":               {"queue::redrive", `{"function_id":"a::react","ids":"x"}`},
+		"no ids":                          {"queue::redrive", `{"function_id":"a::react","ids":[]}`},
+		"a queue that there is not":       {"queue::redrive", `{"queue":"none","all":true}`},
+		"a function and a queue":          {"queue::redrive", `{"function_id":"b::call","queue":"calls","all":true}`},
 	} {
 		function, _ := queue.Lookup(c.function)
-		if _, err := function(t.Context(), store, []byte(c.payload)); errs.CodeOf(err) != errs.InvalidArgument {
+		if _, err := function(t.Context(), app(), store, []byte(c.payload)); errs.CodeOf(err) != errs.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -81,7 +81,7 @@ func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMess
 
 func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	fields := payload.Read(text)
-	scope, key := readScope(fields), fields.Name("key", MaxKey)
+	scope, key := ReadScope(fields), fields.Name("key", MaxKey)
 	withVersion := fields.Flag("with_version")
 	if err := fields.Err(); err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func listGroups(ctx context.Context, docs port.Documents, text []byte) (json.Raw
 func readWrite(op port.Op, fields *payload.Fields) port.Write {
 	return port.Write{
 		Op:         op,
-		Collection: readScope(fields),
+		Collection: ReadScope(fields),
 		Key:        fields.Name("key", MaxKey),
 		IfVersion:  fields.Integer("if_version", 0, math.MaxInt64),
 	}

@@ -18,7 +18,7 @@ const (
 
 func list(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	fields := payload.Read(text)
-	scope := readScope(fields)
+	scope := ReadScope(fields)
 	prefix := fields.OptionalText("prefix")
 	paged := fields.Has("limit") || fields.Has("cursor")
 	limit := fields.Integer("limit", 1, MaxLimit)

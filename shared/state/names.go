@@ -33,8 +33,8 @@ func ValidScope(name string) error {
 
 const tooLongEscaped = "must have at most 1024 bytes, of which '/', '%' and control characters count three"
 
-// readScope reads the field that names the scope.
-func readScope(fields *payload.Fields) port.Collection {
+// ReadScope reads the required field scope, which names one.
+func ReadScope(fields *payload.Fields) port.Collection {
 	name := fields.Name("scope", MaxScope)
 	scope := port.Scope(name)
 	if len(name) <= MaxScope && len(scope) > maxCollection {

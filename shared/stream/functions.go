@@ -42,7 +42,7 @@ func Lookup(id string) (state.Function, bool) {
 
 func set(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
-	group, id := readGroup(f), readItem(f)
+	group, id := ReadGroup(f), ReadItem(f)
 	value := state.ReadValue(f, "data")
 	if value != nil && id != "" {
 		var err error
@@ -63,7 +63,7 @@ func set(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage
 
 func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
-	group, id := readGroup(f), readItem(f)
+	group, id := ReadGroup(f), ReadItem(f)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func get(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage
 
 func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
-	group, id := readGroup(f), readItem(f)
+	group, id := ReadGroup(f), ReadItem(f)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func remove(ctx context.Context, docs port.Documents, text []byte) (json.RawMess
 // one is refused.
 func update(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
-	group, id := readGroup(f), readItem(f)
+	group, id := ReadGroup(f), ReadItem(f)
 	var ops []document.Op
 	if raw := f.Raw("ops"); raw != nil {
 		var err error
@@ -170,7 +170,7 @@ func refusedOutcome(err error) error {
 
 func list(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
-	group := readGroup(f)
+	group := ReadGroup(f)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func byStream(collections []port.Collection) (streams [][]port.Collection) {
 
 func send(ctx context.Context, docs port.Documents, text []byte) (json.RawMessage, error) {
 	f := payload.Read(text)
-	event := port.Event{Group: readGroup(f)}
+	event := port.Event{Group: ReadGroup(f)}
 	if f.Has("id") {
 		event.Item = readName(f, "id", maxItemID)
 	}
@@ -258,7 +258,8 @@ func readEventType(f *payload.Fields) string {
 	return readName(f, field, maxEventType)
 }
 
-func readGroup(f *payload.Fields) port.Collection {
+// ReadGroup reads the required fields stream_name and group_id, which name a group.
+func ReadGroup(f *payload.Fields) port.Collection {
 	stream, group := readName(f, "stream_name", maxStream), readName(f, "group_id", maxGroup)
 	if stream == "" || group == "" {
 		return ""
@@ -270,7 +271,8 @@ func readGroup(f *payload.Fields) port.Collection {
 	return c
 }
 
-func readItem(f *payload.Fields) string { return readName(f, "item_id", maxItemID) }
+// ReadItem reads the required field item_id, which names an item.
+func ReadItem(f *payload.Fields) string { return readName(f, "item_id", maxItemID) }
 
 // readName returns the name in a required field; a fault and "" when it is missing, mistyped or breaks the limit.
 func readName(f *payload.Fields, field string, longest int) string {
