@@ -24,6 +24,46 @@ const (
 // errCorrupt says that a row is none that this package wrote.
 var errCorrupt = errors.New("a row of the database is corrupt")
 
+// stored is a document as its row has it. The zero value is none.
+type stored struct {
+	value   document.Value
+	version int64
+	expires int64
+}
+
+// expiring marks the version of a row that tells when the document expires. Versions are below it for ages.
+const expiring = 1 << 63
+
+// appendDocumentHead appends what is before the value in the row of a document: its version, when it expires if it does.
+func appendDocumentHead(b []byte, d stored) []byte {
+	if d.expires == 0 {
+		return binary.BigEndian.AppendUint64(b, uint64(d.version))
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(d.version)|expiring)
+	return binary.BigEndian.AppendUint64(b, uint64(d.expires))
+}
+
+// decodeDocument reads the row of a document; nil is none. Its value shares memory with the row.
+func decodeDocument(row []byte) (d stored, err error) {
+	if row == nil {
+		return stored{}, nil
+	}
+	if len(row) < 8 {
+		return stored{}, errCorrupt
+	}
+	version := binary.BigEndian.Uint64(row)
+	row = row[8:]
+	if version&expiring != 0 {
+		if len(row) < 8 {
+			return stored{}, errCorrupt
+		}
+		d.expires = int64(binary.BigEndian.Uint64(row))
+		row = row[8:]
+	}
+	d.value, d.version = document.Value(row), int64(version&^expiring)
+	return d, nil
+}
+
 // appendRecord appends the encoding of a record, its position excepted: that is the key of its row.
 func appendRecord(b []byte, r *port.Record) []byte {
 	b = append(b, rowFormat)

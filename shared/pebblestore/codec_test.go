@@ -1,6 +1,8 @@
 package pebblestore
 
 import (
+	"bytes"
+	"math"
 	"testing"
 	"time"
 
@@ -40,6 +42,52 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 	})
 }
 
+func TestDocumentsAreDecodedWithAndWithoutTheirTime(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		d := stored{
+			value:   document.Value(rapid.SliceOf(rapid.Byte()).Draw(t, "value")),
+			version: rapid.Int64Range(0, math.MaxInt64).Draw(t, "version"),
+			expires: rapid.Int64Range(0, math.MaxInt64).Draw(t, "expires"),
+		}
+		row := appendDocumentHead(nil, d)
+		if head := len(row); d.expires == 0 && head != 8 {
+			t.Fatalf("a document without a time has %d bytes before its value", head)
+		}
+		decoded, err := decodeDocument(append(row, d.value...))
+		if err != nil || !bytes.Equal(decoded.value, d.value) || decoded.version != d.version || decoded.expires != d.expires {
+			t.Fatalf("%+v became %+v, %v", d, decoded, err)
+		}
+		for n := 1; n < len(row); n++ { // a row of none is no document
+			if _, err := decodeDocument(row[:n]); err == nil {
+				t.Fatalf("%d bytes of %d were taken for a document", n, len(row))
+			}
+		}
+	})
+}
+
+func TestRecordsOfTheFormatBeforeAreDecoded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		row  string
+		want port.Record
+	}{
+		{"a change", "\x01\x00\x00\x00\x01\x07state/a\x01k\x00\x021\x0e", port.Record{
+			Change: &port.Change{Collection: "state/a", Key: "k", New: document.Value(`1`), Version: 7},
+		}},
+		{"a call", "\x01\x00\x00\x01f\x03\x01i\x01f\x022", port.Record{
+			Target: "f", Call: &port.Call{ID: "i", Function: "f", Payload: document.Value(`2`)},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := decodeRecord(0, []byte(c.row))
+			wantSame(t, c.want, got, err)
+		})
+	}
+}
+
 func TestEveryShorterRowIsCorrupt(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -71,6 +119,9 @@ func FuzzDecode(f *testing.F) {
 		Change: &port.Change{Collection: "state/a", Key: "k", New: document.Value(`1`), Version: 1},
 	}
 	f.Add(appendRecord(nil, &record))
+	record.Change.Expired = true
+	f.Add(appendRecord(nil, &record))
+	f.Add(appendRecord(nil, &port.Record{Call: &port.Call{ID: "1", Function: "f", Group: "g", NotBefore: 5}}))
 	f.Add(encodeLetter(&port.DeadLetter{Code: "internal", Record: record, First: time.Unix(1, 2)}))
 	f.Add(encodeAttempts(port.Attempts{Version: 1, Count: 2, First: time.Unix(1, 2)}))
 	f.Add([]byte{rowFormat, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, callKind})
@@ -121,14 +172,17 @@ func drawRecord(t *rapid.T) port.Record {
 	case 0:
 		r.Change = &port.Change{
 			Collection: port.Collection(text("collection")), Key: text("key"), Old: value("old"), New: value("new"),
-			Version: rapid.Int64().Draw(t, "version"),
+			Version: rapid.Int64().Draw(t, "version"), Expired: rapid.Bool().Draw(t, "expired"),
 		}
 	case 1:
 		r.Event = &port.Event{
 			Group: port.Collection(text("group")), Item: text("item"), Type: text("type"), Data: value("data"),
 		}
 	default:
-		r.Call = &port.Call{ID: text("id"), Function: text("function"), Payload: value("payload")}
+		r.Call = &port.Call{
+			ID: text("id"), Function: text("function"), Payload: value("payload"),
+			Group: text("group"), NotBefore: rapid.Int64().Draw(t, "not before"),
+		}
 	}
 	return r
 }

@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"context"
-	"encoding/binary"
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/port"
@@ -35,13 +34,6 @@ type effect struct {
 	changed bool
 	told    bool // whether the change is a record
 	faults  []document.Fault
-}
-
-// stored is a document as its row has it. The zero value is none.
-type stored struct {
-	value   document.Value
-	version int64
-	expires int64
 }
 
 // stageCommit first evaluates everything, then stages it, so that a rejected commit leaves nothing.
@@ -138,7 +130,11 @@ func (s *Store) currentDocument(row []byte) (stored, error) {
 	if err != nil {
 		return stored{}, err
 	}
-	return decodeDocument(value)
+	d, err := decodeDocument(value)
+	if err != nil {
+		return stored{}, errReading(err)
+	}
+	return d, nil
 }
 
 // stageWrite puts the effect of a write into the group, with its record.
@@ -218,19 +214,10 @@ func (s *Store) stageRemoval(g *group, row string, before int64) {
 	}
 }
 
-// expiring marks the version of a row that tells when the document expires. Versions are below it for ages.
-const expiring = 1 << 63
-
-// setDocument puts the row of a document into the batch: its version, when it expires if it does, its value.
+// setDocument puts the row of a document into the batch.
 func (g *group) setDocument(row string, d stored) {
 	g.sync = true
-	head := make([]byte, 0, 16)
-	if d.expires == 0 {
-		head = binary.BigEndian.AppendUint64(head, uint64(d.version))
-	} else {
-		head = binary.BigEndian.AppendUint64(head, uint64(d.version)|expiring)
-		head = binary.BigEndian.AppendUint64(head, uint64(d.expires))
-	}
+	head := appendDocumentHead(make([]byte, 0, 16), d)
 	op := g.batch.SetDeferred(len(row), len(head)+len(d.value))
 	copy(op.Key, row)
 	copy(op.Value[copy(op.Value, head):], d.value)
@@ -242,25 +229,4 @@ func (g *group) deleteDocument(row string) {
 	op := g.batch.DeleteDeferred(len(row))
 	copy(op.Key, row)
 	mustStage(op.Finish())
-}
-
-// decodeDocument reads the row of a document; nil is none. Its value shares memory with the row.
-func decodeDocument(row []byte) (d stored, err error) {
-	if row == nil {
-		return stored{}, nil
-	}
-	if len(row) < 8 {
-		return stored{}, errReading(errCorrupt)
-	}
-	version := binary.BigEndian.Uint64(row)
-	row = row[8:]
-	if version&expiring != 0 {
-		if len(row) < 8 {
-			return stored{}, errReading(errCorrupt)
-		}
-		d.expires = int64(binary.BigEndian.Uint64(row))
-		row = row[8:]
-	}
-	d.value, d.version = document.Value(row), int64(version&^expiring)
-	return d, nil
 }

@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -41,6 +40,9 @@ type clock struct {
 func (s *Store) do(ctx context.Context, stage func(g *group) error) error {
 	if err := ctx.Err(); err != nil {
 		return errs.From(err)
+	}
+	if err := s.failure.err(); err != nil {
+		return err // before it makes what it names unreadable
 	}
 	r := &request{stage: stage, done: make(chan struct{})}
 	if !s.queue.put(r) {
@@ -107,13 +109,7 @@ func (s *Store) apply(g *group) {
 	}
 }
 
-func (s *Store) applyBatch(g *group) (err error) {
-	// Pebble panics when its log failed and it notices only while it writes.
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("applying a batch: %v", r)
-		}
-	}()
+func (s *Store) applyBatch(g *group) error {
 	if g.sync {
 		return s.db.ApplyNoSyncWait(g.batch, pebble.Sync)
 	}

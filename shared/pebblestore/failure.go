@@ -16,6 +16,7 @@ import (
 type failure struct {
 	logger *slog.Logger
 	once   sync.Once
+	first  error         // set before failed is closed
 	failed chan struct{} // closed by the first fault
 }
 
@@ -30,15 +31,24 @@ func newFailure(logger *slog.Logger) *failure {
 func (f *failure) fail(err error) {
 	f.once.Do(func() {
 		f.logger.Error("the store failed and takes no more writes: find out why the disk fails, then restart", "error", err)
+		f.first = err
 		close(f.failed)
 	})
 }
 
 // err returns unavailable once the store failed.
 func (f *failure) err() error {
+	if f.cause() == nil {
+		return nil
+	}
+	return errs.New(errs.Unavailable, "the store failed and takes no writes until it is restarted")
+}
+
+// cause returns the first fault; nil while there is none.
+func (f *failure) cause() error {
 	select {
 	case <-f.failed:
-		return errs.New(errs.Unavailable, "the store failed and takes no writes until it is restarted")
+		return f.first
 	default:
 		return nil
 	}
@@ -49,6 +59,9 @@ func (f *failure) err() error {
 func (f *failure) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: f.fail,
+		DataCorruption: func(info pebble.DataCorruptionInfo) { // met by a read or in the background
+			f.fail(fmt.Errorf("%s is damaged: %w", info.Path, info.Details))
+		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			f.logger.Warn("writes wait for the disk", "reason", info.Reason)
 		},

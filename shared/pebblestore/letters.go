@@ -15,10 +15,14 @@ func (s *Store) DeadLetters(ctx context.Context, function string, above port.Let
 	letters []port.DeadLetter, more bool, err error,
 ) {
 	err = s.read(ctx, func() error {
-		if letters, more, err = s.deadLetters(function, above, limit); err != nil {
+		prefix := []byte{letterSpace}
+		if function != "" {
+			prefix = letterKey(function, "")
+		}
+		if letters, more, err = s.deadLetters(prefix, above, limit); err != nil {
 			return errReading(err)
 		}
-		return s.waitNewest(ctx)
+		return s.waitSeen(ctx, prefix)
 	})
 	if err != nil {
 		return nil, false, err
@@ -26,13 +30,9 @@ func (s *Store) DeadLetters(ctx context.Context, function string, above port.Let
 	return letters, more, nil
 }
 
-func (s *Store) deadLetters(function string, above port.LetterID, limit int) (
+func (s *Store) deadLetters(prefix []byte, above port.LetterID, limit int) (
 	letters []port.DeadLetter, more bool, err error,
 ) {
-	prefix := []byte{letterSpace}
-	if function != "" {
-		prefix = letterKey(function, "")
-	}
 	bounds := &pebble.IterOptions{LowerBound: prefix, UpperBound: end(prefix)}
 	if first := after(letterKey(above.Function, above.ID)); above != (port.LetterID{}) && bytes.Compare(first, prefix) > 0 {
 		bounds.LowerBound = first

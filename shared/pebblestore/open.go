@@ -74,12 +74,15 @@ func (s *Store) openDatabase(dir string, files vfs.FS) error {
 		return errors.Join(fmt.Errorf("opening the data directory %s: %w", dir, err), lock.Close())
 	}
 	s.db, s.lock = db, lock
+	if err := s.failure.cause(); err != nil {
+		return errors.Join(fmt.Errorf("writing to the data directory %s: %w", dir, err), s.closeDatabase())
+	}
 	return nil
 }
 
 func (s *Store) pebbleOptions(files vfs.FS, lock *pebble.Lock) *pebble.Options {
 	options := &pebble.Options{
-		FS:                          files,
+		FS:                          logFiles{files, s.failure},
 		Lock:                        lock,
 		Logger:                      s.failure,
 		EventListener:               s.failure.listener(),
@@ -200,6 +203,13 @@ func (s *Store) checkFormat(dir string) error {
 	if err != nil {
 		return err
 	}
+	restoring, err := s.get([]byte(restoringRow))
+	if err != nil {
+		return err
+	}
+	if restoring != nil {
+		return fmt.Errorf("restoring a backup to the data directory %s did not end: remove it, and restore again", dir)
+	}
 	if !empty {
 		return fmt.Errorf("the data directory %s holds a database that is none of Eddy's: choose another directory", dir)
 	}
@@ -207,11 +217,14 @@ func (s *Store) checkFormat(dir string) error {
 	if err := batch.Set([]byte(formatRow), binary.BigEndian.AppendUint64(nil, format), nil); err != nil {
 		return err
 	}
-	if err := batch.Set([]byte(epochRow), []byte(rand.Text()[:epochLength]), nil); err != nil {
+	if err := batch.Set([]byte(epochRow), newEpoch(), nil); err != nil {
 		return err
 	}
 	return batch.Commit(pebble.Sync)
 }
+
+// newEpoch returns the name of a log.
+func newEpoch() []byte { return []byte(rand.Text()[:epochLength]) }
 
 // empty reports whether no row starts with prefix; nil is the start of all.
 func (s *Store) empty(prefix []byte) (bool, error) {

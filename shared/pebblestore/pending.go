@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -41,6 +42,18 @@ func (p *pendingRows) get(key []byte) (pendingRow, bool) {
 	defer p.mu.RUnlock()
 	row, ok := p.rows[string(key)]
 	return row, ok
+}
+
+// holds reports whether a row that starts with prefix is not durable.
+func (p *pendingRows) holds(prefix []byte) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for key := range p.rows {
+		if strings.HasPrefix(key, string(prefix)) {
+			return true
+		}
+	}
+	return false
 }
 
 // remove forgets the rows of a group, those excepted that a later group wrote again.
@@ -88,6 +101,16 @@ func (s *Store) waitNewest(ctx context.Context) error {
 		return s.wait(ctx, g)
 	}
 	return nil
+}
+
+// waitSeen waits until every row with the prefix that could be seen in Pebble before the call is durable. Once the store
+// failed, it does so for rows that were all durable before.
+func (s *Store) waitSeen(ctx context.Context, prefix []byte) error {
+	err := s.waitNewest(ctx)
+	if err != nil && s.failure.err() != nil && !s.pending.holds(prefix) {
+		return nil
+	}
+	return err
 }
 
 // wait waits until a group is durable.

@@ -42,6 +42,12 @@ func (q *queue) close() {
 	q.signal()
 }
 
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
 func (q *queue) signal() {
 	select {
 	case q.wake <- struct{}{}:

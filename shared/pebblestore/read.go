@@ -23,10 +23,13 @@ func (s *Store) Get(ctx context.Context, c port.Collection, key string) (documen
 			return err
 		}
 		d, err := decodeDocument(row)
-		if err == nil && !s.isExpired(&d) {
+		if err != nil {
+			return errReading(err)
+		}
+		if !s.isExpired(&d) {
 			document = d.document(key)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return port.Document{}, err
@@ -43,7 +46,7 @@ func (s *Store) List(ctx context.Context, c port.Collection, q port.Query) (page
 		if page, err = s.page(c, q); err != nil {
 			return errReading(err)
 		}
-		return s.waitNewest(ctx)
+		return s.waitSeen(ctx, documentKey(c, q.Prefix))
 	})
 	if err != nil {
 		return port.Page{}, err
@@ -103,10 +106,11 @@ func (d *stored) document(key string) port.Document {
 // is their number, not that of their documents.
 func (s *Store) Collections(ctx context.Context, prefix string) (collections []port.Collection, err error) {
 	err = s.read(ctx, func() error {
-		if collections, err = s.collections(prefix); err != nil {
+		first := append([]byte{documentSpace}, prefix...)
+		if collections, err = s.collections(first); err != nil {
 			return errReading(err)
 		}
-		return s.waitNewest(ctx)
+		return s.waitSeen(ctx, first)
 	})
 	if err != nil {
 		return nil, err
@@ -114,9 +118,8 @@ func (s *Store) Collections(ctx context.Context, prefix string) (collections []p
 	return collections, nil
 }
 
-func (s *Store) collections(prefix string) (collections []port.Collection, err error) {
-	bound := append([]byte{documentSpace}, prefix...)
-	rows, err := s.db.NewIter(&pebble.IterOptions{LowerBound: bound, UpperBound: end(bound)})
+func (s *Store) collections(first []byte) (collections []port.Collection, err error) {
+	rows, err := s.db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end(first)})
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,9 @@
 // it: cursors are kept in two generations, each of which goes as a whole once every record that its cursors guard is
 // dropped in the same batch or was before. No replay can therefore find its cursor gone.
 //
+// A backup is all rows of a snapshot, once what the snapshot saw is durable. A group is one batch, so it is in a backup with
+// all its commits, records and cursors, or not at all.
+//
 // When a write or a sync fails, it is unknown what the disk holds. The store then refuses every commit, and reads of
 // what was in flight, with unavailable until it is opened anew; other reads go on.
 package pebblestore
