@@ -8,6 +8,7 @@ import (
 
 	"github.com/eddyhq/eddy/functions"
 	"github.com/eddyhq/eddy/local/engine"
+	"github.com/eddyhq/eddy/shared/operator"
 )
 
 // BenchmarkCreate makes todos from 32 clients and waits until both reactions to each have ended: three durable writes.
@@ -27,7 +28,7 @@ func BenchmarkCreate(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			payload := fmt.Appendf(nil, `{"title":"todo number %d of this run, with a title of some length"}`, n.Add(1))
-			if _, err := e.Invoke(b.Context(), "todos::create", payload, ""); err != nil {
+			if _, err := e.Invoke(b.Context(), operator.Call{Function: "todos::create", Payload: payload}); err != nil {
 				b.Error(err)
 			}
 		}

@@ -160,8 +160,13 @@ func (e *Engine) progress() map[string]uint64 {
 	return progress
 }
 
-// Settle waits until every reaction and call that is owed has ended: taken effect, or become a dead letter.
+// Settle does what is due by the clock, and waits until every reaction, call and tick that is owed has ended: taken effect, or
+// become a dead letter. It does not wait for what is held back until later, such as a delayed message, nor for what is behind
+// that in its group.
 func (e *Engine) Settle(ctx context.Context) error {
+	if _, err := e.elapse(ctx); err != nil {
+		return err
+	}
 	d := &e.dispatch
 	d.waiters.Add(1)
 	defer d.waiters.Add(-1)
@@ -193,6 +198,7 @@ func (e *Engine) isSettled() bool {
 type ReactionStats struct {
 	Function string
 	Owed     int    // deliveries that have not ended, as far as they were read from the log
+	Held     int    // those of them that wait for their time, or for one in their group that does
 	Lag      uint64 // records between what is handled and the head of the log
 	Ended    uint64 // deliveries that took effect or became a dead letter
 	Retries  uint64 // attempts that did not end their delivery
@@ -212,7 +218,7 @@ func (e *Engine) Reactions() []ReactionStats {
 			s.Lag = head - handled
 		}
 		feed.mu.Lock()
-		s.Owed, s.Ended, s.Retries = feed.open, feed.done, feed.failures
+		s.Owed, s.Held, s.Ended, s.Retries = feed.open, feed.heldBack, feed.done, feed.failures
 		feed.mu.Unlock()
 		stats = append(stats, s)
 	}

@@ -3,6 +3,7 @@
 //
 //	Invoke, Serve -> function -> guard -> store -> log -+-> dispatcher -> feed of each function -> lanes -> Runner -> store
 //	                                                    +-> Options.Published (the lanes of live streams)
+//	clock -> ticks of schedules, expiries of documents -> store; deliveries that were held back -> their feeds
 //
 // Records enter the log in the same atomic step as the writes they tell of. The dispatcher reads the log in order and
 // offers each delivery to its function's feed, which remembers only where it is. Progress is stored now and then; what
@@ -36,6 +37,10 @@ type Options struct {
 	Logger    *slog.Logger        // nil: discard
 	Published func([]port.Record) // sees every record, in order, once it is durable; must return at once
 	Window    int                 // deliveries held in memory for one function; 0: 65,536
+
+	// DuplicateDeliveries is a test mode: a delivery that has ended is made once more, as a queue that hands out a message twice
+	// does. Nothing that can be observed may change by it.
+	DuplicateDeliveries bool
 }
 
 // Engine is a running application. It is the reaction.Host and the eddy.Engine of this machine.
@@ -47,6 +52,7 @@ type Engine struct {
 	logger *slog.Logger
 	now    func() time.Time
 	window int
+	twice  bool                     // every delivery is made twice
 	slots  map[string]chan struct{} // by function: its concurrency
 
 	router *reaction.Router
@@ -54,6 +60,7 @@ type Engine struct {
 	feeds  map[string]*feed
 
 	dispatch dispatcher
+	clock    clock
 	workers  workers
 
 	serving context.Context // ends when no further delivery is to begin
@@ -84,6 +91,7 @@ func Open(app *eddy.App, dir string, o Options) (*Engine, error) {
 		logger: o.Logger,
 		now:    o.Now,
 		window: o.Window,
+		twice:  o.DuplicateDeliveries,
 		slots:  make(map[string]chan struct{}),
 		router: reaction.NewRouter(app),
 		feeds:  make(map[string]*feed),
@@ -93,6 +101,7 @@ func Open(app *eddy.App, dir string, o Options) (*Engine, error) {
 	e.runner = reaction.NewRunner(e, o.Logger)
 	e.Operator = operator.New(app, e)
 	e.serving, e.drain = context.WithCancel(e.stop)
+	e.clock.wake = make(chan struct{}, 1)
 	e.dispatch.wake = make(chan struct{}, 1)
 	e.dispatch.settled = sync.NewCond(&e.dispatch.mu)
 	store, err := pebblestore.Open(dir, pebblestore.Options{
@@ -143,10 +152,14 @@ func (e *Engine) start() error {
 	if err := e.SetProgress(e.stop, e.progress()); err != nil {
 		return fmt.Errorf("store the progress of the reactions: %w", err)
 	}
+	if err := e.startSchedules(e.stop); err != nil {
+		return err
+	}
 	for _, feed := range e.feeds {
 		feed.catchUp()
 	}
 	e.work.Go(e.follow)
+	e.work.Go(e.followClock)
 	e.work.Go(e.maintain)
 	return nil
 }
@@ -211,8 +224,8 @@ func (e *Engine) Call(
 	}
 	invocation := e.Invocation("")
 	invocation.Cause, invocation.IdempotencyKey = cause, idempotencyKey
-	result, err := e.invoke(ctx, f, invocation, payload)
-	return document.Value(result), err
+	result, err := e.invoke(ctx, f, invocation, operator.Call{Payload: payload})
+	return document.Value(result.JSON), err
 }
 
 // Invocation describes a run that a client asked for.

@@ -24,6 +24,8 @@ const (
 //
 // It is bounded: past the window it takes no more and remembers where in the log it stopped (it is behind), and
 // reads on from there by itself once half of the window is free.
+//
+// A delivery that is not due yet holds its lane, and takes no worker; it counts in the window as any other does.
 type feed struct {
 	engine   *Engine
 	function *eddy.Function
@@ -36,10 +38,12 @@ type feed struct {
 	running  int
 	owed     []*owed // in log order; those at the front are not done
 	open     int     // those of owed that are not done
-	kept     int     // bytes of records held
-	offered  uint64  // records up to here were taken, or were not for this function
-	behind   bool    // the dispatcher is past offered, and this feed reads the log by itself
-	catching bool    // a goroutine is doing so
+	held     heldLanes
+	heldBack int    // deliveries in held lanes
+	kept     int    // bytes of records held
+	offered  uint64 // records up to here were taken, or were not for this function
+	behind   bool   // the dispatcher is past offered, and this feed reads the log by itself
+	catching bool   // a goroutine is doing so
 	closed   bool
 	failures uint64 // attempts that were not the end of their delivery
 	done     uint64 // deliveries that have ended
@@ -50,14 +54,17 @@ type lane struct {
 	name     string
 	queue    []*owed
 	attempts port.Attempts // of the first
+	held     bool          // until the first is due
 }
 
 // owed is one delivery that has not ended.
 type owed struct {
-	position uint64
-	delivery *reaction.Delivery // nil: read it from the log
-	size     int
-	done     bool
+	position  uint64
+	notBefore int64              // as reaction.Delivery.NotBefore
+	delivery  *reaction.Delivery // nil: read it from the log
+	size      int
+	twice     bool // it is being made for the second time, see Options.DuplicateDeliveries
+	done      bool
 }
 
 func newFeed(e *Engine, f *eddy.Function, position, head uint64) *feed {
@@ -87,7 +94,7 @@ func (f *feed) isFull() bool { return f.open >= f.window || len(f.owed) >= f.win
 
 // take puts a delivery into its lane.
 func (f *feed) take(d *reaction.Delivery) {
-	o := &owed{position: d.Record.Position}
+	o := &owed{position: d.Record.Position, notBefore: d.NotBefore}
 	if size := recordSize(d.Record); f.kept+size <= keptBytes {
 		o.delivery, o.size = d, size
 		f.kept += size
@@ -101,7 +108,10 @@ func (f *feed) take(d *reaction.Delivery) {
 		f.lanes[d.Lane] = l
 	}
 	l.queue = append(l.queue, o)
-	if !busy {
+	switch {
+	case l.held:
+		f.heldBack++
+	case !busy && !f.hold(l):
 		f.makeReady(l)
 	}
 }
@@ -181,10 +191,16 @@ func (f *feed) attempted(l *lane, attempts port.Attempts, wait time.Duration, do
 		}
 		return
 	}
-	f.end(l)
+	if o := l.queue[0]; f.engine.twice && !o.twice {
+		o.twice = true
+		f.forget(o)
+		l.attempts = port.Attempts{}
+	} else {
+		f.end(l)
+	}
 	if len(l.queue) == 0 {
 		delete(f.lanes, l.name)
-	} else {
+	} else if !f.hold(l) {
 		f.ready = append(f.ready, l) // this worker takes its turn
 	}
 	f.readOn()
@@ -200,8 +216,7 @@ func (f *feed) again(l *lane) {
 func (f *feed) end(l *lane) {
 	o := l.queue[0]
 	o.done = true
-	f.kept -= o.size
-	o.delivery = nil
+	f.forget(o)
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
 	l.attempts = port.Attempts{}
@@ -211,6 +226,12 @@ func (f *feed) end(l *lane) {
 		f.owed[0] = nil
 		f.owed = f.owed[1:]
 	}
+}
+
+// forget drops what is kept of a delivery in memory.
+func (f *feed) forget(o *owed) {
+	f.kept -= o.size
+	o.delivery, o.size = nil, 0
 }
 
 // readOn starts to read the log where the feed stopped, once there is room.
@@ -246,6 +267,7 @@ func (f *feed) read() {
 			}
 		}
 		if full || f.caughtUp() || f.engine.serving.Err() != nil {
+			f.engine.dispatch.notify() // it may be that nothing is owed
 			return
 		}
 	}
@@ -295,10 +317,11 @@ func (f *feed) handled(dispatched uint64) uint64 {
 	}
 }
 
+// idle reports whether nothing is owed but what is held back.
 func (f *feed) idle() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.open == 0 && !f.behind
+	return f.open == f.heldBack && !f.behind
 }
 
 func (f *feed) close() {

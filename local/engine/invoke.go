@@ -2,29 +2,30 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/idempotency"
+	"github.com/eddyhq/eddy/shared/operator"
 )
 
 // Answer implements operator.Host. A client that goes away does not take back its request, see Lifetime.
-func (e *Engine) Answer(_ context.Context, f *eddy.Function, payload []byte, requestID string) (json.RawMessage, error) {
-	return e.invoke(e.stop, f, e.Invocation(requestID), payload)
+func (e *Engine) Answer(_ context.Context, f *eddy.Function, call operator.Call) (operator.Result, error) {
+	return e.invoke(e.stop, f, e.Invocation(call.RequestID), call)
 }
 
-func (e *Engine) invoke(ctx context.Context, f *eddy.Function, in eddy.Invocation, payload []byte) (
-	json.RawMessage, error,
+func (e *Engine) invoke(ctx context.Context, f *eddy.Function, in eddy.Invocation, call operator.Call) (
+	operator.Result, error,
 ) {
-	result := make(chan json.RawMessage, 1)
+	result := make(chan operator.Result, 1)
 	err := e.Run(ctx, f, func(ctx context.Context) error {
-		out, err := f.Invoke(ctx, in, payload)
+		out, replayed, err := idempotency.Invoke(ctx, call.Idempotency, in, f, call.Payload)
 		if err == nil {
-			result <- out
+			result <- operator.Result{JSON: out, Replayed: replayed}
 		}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return operator.Result{}, err
 	}
 	return <-result, nil
 }

@@ -5,7 +5,12 @@
 //	app.Settle()
 //	if got := app.Get("todo-metrics", "global"); got != `{"completed":0,"total":1}` { … }
 //
-// It is the engine that `go run ./local` runs, on a store that lies in memory.
+// It is the engine that `go run ./local` runs, on a store that lies in memory. Its clock goes as the machine's does, and further
+// by Advance: what a delayed message, a schedule or a document that expires waits for need not be waited for.
+//
+//	app.Enqueue("emails", map[string]any{"to": "ada"}) // a queue with eddy.Delay(time.Minute)
+//	app.Advance(time.Minute)
+//	app.Settle()
 package eddytest
 
 import (
@@ -16,6 +21,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +29,7 @@ import (
 
 	"github.com/eddyhq/eddy/local/gateway"
 	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/operator"
 	"github.com/eddyhq/eddy/shared/port"
 )
 
@@ -34,6 +41,7 @@ type App struct {
 	t       testing.TB
 	gateway *gateway.Gateway
 	logs    *logs
+	ahead   atomic.Int64 // of the machine's clock, as a time.Duration
 }
 
 // Event is what a function sent to a stream group.
@@ -46,7 +54,9 @@ type Event struct {
 func New(t testing.TB, app *eddy.App) *App {
 	t.Helper()
 	a := &App{t: t, logs: &logs{}}
-	config := gateway.Config{Data: "eddy", FS: vfs.NewMem(), LogFormat: "text", Log: a.logs, Published: a.logs.published}
+	config := gateway.Config{
+		Data: "eddy", FS: vfs.NewMem(), Now: a.now, LogFormat: "text", Log: a.logs, Published: a.logs.published,
+	}
 	g, err := gateway.Open(app, config)
 	if err != nil {
 		t.Fatalf("the application does not start: %v", err)
@@ -83,12 +93,12 @@ func Try[Out any](a *App, id string, in any) (Out, error) {
 	if err != nil {
 		a.t.Fatalf("the input of %s: %v", id, err)
 	}
-	result, err := a.gateway.Engine().Invoke(a.t.Context(), id, payload, "")
+	result, err := a.gateway.Engine().Invoke(a.t.Context(), operator.Call{Function: id, Payload: payload})
 	if err != nil {
 		return out, err
 	}
-	if err := json.Unmarshal(result, &out); err != nil {
-		a.t.Fatalf("the result of %s is no %T: %v: %s", id, out, err, result)
+	if err := json.Unmarshal(result.JSON, &out); err != nil {
+		a.t.Fatalf("the result of %s is no %T: %v: %s", id, out, err, result.JSON)
 	}
 	return out, nil
 }
@@ -108,7 +118,37 @@ func (a *App) Request(method, path, body string) *httptest.ResponseRecorder {
 // ServeHTTP answers a request, so that a test can give the application to an httptest.Server.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.gateway.ServeHTTP(w, r) }
 
-// Settle waits until every reaction and call has ended.
+// Enqueue puts a message into a queue, as eddy.Enqueue does.
+func (a *App) Enqueue(queue string, in any) {
+	a.t.Helper()
+	e := a.gateway.Engine()
+	payload, err := json.Marshal(in)
+	if err != nil {
+		a.t.Fatalf("the message for %s: %v", queue, err)
+	}
+	f, err := e.App().FindQueue(queue)
+	if err == nil {
+		_, err = e.Enqueue(a.t.Context(), queue, operator.Call{Function: f.ID, Payload: payload}, nil)
+	}
+	if err != nil {
+		a.t.Fatalf("enqueue %s: %v", queue, err)
+	}
+}
+
+// Advance moves the application's clock forward. What has come due by it happens by the end of the next Settle: delayed messages
+// run, documents expire, and a schedule ticks, once, however many times were passed: see eddy.Tick.Missed. The waits between
+// the attempts of a delivery are not shortened.
+func (a *App) Advance(d time.Duration) {
+	a.t.Helper()
+	if d < 0 {
+		a.t.Fatalf("the clock cannot go back by %s", -d)
+	}
+	a.ahead.Add(int64(d))
+}
+
+func (a *App) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
+
+// Settle waits until every reaction, call and tick that is due has ended. It does not wait for messages that are held back.
 func (a *App) Settle() {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(a.t.Context(), settleTime)

@@ -107,7 +107,7 @@ func (r *Router) RouteTo(f *eddy.Function, record *port.Record) *Delivery {
 
 // addressed is the delivery of a call, or of a redriven dead letter. It is in order with nothing, or with the calls of its
 // group: by the time a dead letter is redriven, later changes of its document have been handled. So it has a cursor of its
-// own.
+// own. Where records have no positions, a cursor that is taken still differs from one that is not, which is 0.
 func addressed(f *eddy.Function, record *port.Record) *Delivery {
 	d := &Delivery{recordID: record.ID(), Function: f, Record: record}
 	if record.Call != nil {
@@ -117,7 +117,7 @@ func addressed(f *eddy.Function, record *port.Record) *Delivery {
 		d.ID = port.Digest(f.ID, d.recordID)
 	}
 	d.Lane = "addressed/" + d.ID
-	d.Cursor = port.Cursor{Name: f.ID + "/" + d.Lane, Version: int64(record.Position)}
+	d.Cursor = port.Cursor{Name: f.ID + "/" + d.Lane, Version: max(1, int64(record.Position))}
 	if record.Call != nil && record.Call.Group != "" {
 		d.Lane = "call/" + record.Call.Group
 	}
