@@ -3,8 +3,10 @@ package gateway
 import (
 	"crypto/subtle"
 	_ "embed"
+	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/eddyhq/eddy/shared/door"
 	"github.com/eddyhq/eddy/shared/errs"
@@ -19,6 +21,7 @@ func (g *Gateway) adminRoutes() {
 		g.metrics.handler.ServeHTTP(w, r)
 		return nil
 	})
+	g.door.Guard("GET /_eddy/backup", g.backup)
 	g.door.Guard("GET /_eddy/{$}", func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+
@@ -26,6 +29,20 @@ func (g *Gateway) adminRoutes() {
 		_, err := w.Write(console)
 		return err
 	})
+}
+
+// backup answers with the data of the store, however long that takes. What it can tell of a failure is a body that is cut off.
+func (g *Gateway) backup(w http.ResponseWriter, r *http.Request) error {
+	// Where there is no connection, in tests, there is no deadline either.
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := g.engine.Backup(r.Context(), w); err != nil {
+		g.logger.Warn("a backup was not finished", "request_id", door.RequestIDOf(w), "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	return nil
 }
 
 // admit decides whether a request may use /_eddy: with the token where there is one, otherwise from this machine alone

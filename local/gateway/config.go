@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -22,53 +24,91 @@ type Config struct {
 	Log        io.Writer // where logs go; nil discards them
 	FS         vfs.FS    // where Data lies; nil is the disk
 
+	ClientRate     int // requests a second of one client, and twice as many after a pause; 0: not limited
+	MaxConnections int // at a time, WebSockets included, and half of them of one client; 0: 20,000
+	MaxRequests    int // in flight, and half of them of one client; 0: 4,096
+
+	Now func() time.Time // the clock of the application; nil: time.Now
+
+	// DuplicateDeliveries is a test mode: every delivery is made twice, which changes nothing that can be seen.
+	DuplicateDeliveries bool
+
 	// Published, when not nil, sees every record of the log in order, once it is durable. It must return at once.
 	Published func(records []port.Record)
 }
 
 // DefaultConfig is what `go run ./local` uses when nothing is said.
 func DefaultConfig() Config {
-	return Config{HTTP: "127.0.0.1:3111", Stream: "127.0.0.1:3112", Data: ".eddy", LogFormat: "text"}
+	c := Config{HTTP: "127.0.0.1:3111", Stream: "127.0.0.1:3112", Data: ".eddy", LogFormat: "text"}
+	return c.withDefaults()
 }
+
+// withDefaults returns the Config with what stands for a zero.
+func (c Config) withDefaults() Config {
+	c.MaxConnections = cmp.Or(c.MaxConnections, 20_000)
+	c.MaxRequests = cmp.Or(c.MaxRequests, 4_096)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+const serveAbout = "Serves the application on this machine, durably, until it is interrupted.\n\nUsage: go run ./local [serve] [flags]\n\nFlags:\n"
 
 // parse reads the flags; one that is not given is taken from its environment variable, then from the default.
 func parse(args []string, getenv func(string) string, usage io.Writer) (Config, error) {
 	config := DefaultConfig()
-	flags := flag.NewFlagSet("local", flag.ContinueOnError)
-	flags.SetOutput(usage)
-	options := []struct {
-		name, usage string
-		value       *string
-	}{
-		{"http", "`address` for HTTP and WebSocket", &config.HTTP},
-		{"stream", "`address` for WebSocket alone; empty for none", &config.Stream},
-		{"data", "`directory` of the durable data", &config.Data},
-		{"admin-token", "`token` asked for by /_eddy/*; without one only this machine may use it", &config.AdminToken},
-		{"log-format", "`format` of the log: text or json", &config.LogFormat},
-	}
-	for _, o := range options {
-		variable := "EDDY_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
-		if v := getenv(variable); v != "" {
-			*o.value = v
-		}
-		shown := *o.value
-		flags.StringVar(o.value, o.name, *o.value, o.usage+"; or "+variable)
-		if o.name == "admin-token" && shown != "" {
-			flags.Lookup(o.name).DefValue = "taken from " + variable // never print a secret
-		}
-	}
-	flags.Usage = func() {
-		fmt.Fprintf(usage, "Serves the application on this machine, durably, until it is interrupted.\n\nUsage: %s [flags]\n\n",
-			flags.Name())
+	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&config.HTTP, "http", config.HTTP, "`address` for HTTP and WebSocket")
+	flags.StringVar(&config.Stream, "stream", config.Stream, "`address` for WebSocket alone; empty for none")
+	flags.StringVar(&config.Data, "data", config.Data, "`directory` of the durable data")
+	flags.StringVar(&config.AdminToken, "admin-token", "",
+		"`token` asked for by /_eddy/*; without one only this machine may use it")
+	flags.StringVar(&config.LogFormat, "log-format", config.LogFormat, "`format` of the log: text or json")
+	flags.IntVar(&config.ClientRate, "client-rate", 0,
+		"`requests` a second that one client address may make, and twice as many after a pause; 0: not limited")
+	flags.IntVar(&config.MaxConnections, "max-connections", config.MaxConnections,
+		"`connections` at a time, WebSockets included; one client address gets half of them at most")
+	flags.IntVar(&config.MaxRequests, "max-requests", config.MaxRequests,
+		"`requests` in flight at a time; one client address gets half of them at most")
+	flags.BoolVar(&config.DuplicateDeliveries, "duplicate-deliveries", false,
+		"test mode: makes every delivery twice, which changes nothing that can be seen")
+	mistakes := readEnvironment(flags, getenv)
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(usage, serveAbout)
+		flags.SetOutput(usage)
 		flags.PrintDefaults()
-	}
-	if err := flags.Parse(args); err != nil {
 		return Config{}, err
-	}
-	if flags.NArg() > 0 {
+	case err != nil:
+		return Config{}, fmt.Errorf("%w: see -help", err)
+	case flags.NArg() > 0:
 		return Config{}, fmt.Errorf("unknown argument %q: see -help", flags.Arg(0))
 	}
-	return config, config.validate()
+	return config, errors.Join(mistakes, config.validate())
+}
+
+// readEnvironment sets flags to what their environment variables say, and names these in the help.
+func readEnvironment(flags *flag.FlagSet, getenv func(string) string) error {
+	var mistakes []error
+	flags.VisitAll(func(f *flag.Flag) {
+		variable := "EDDY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		f.Usage += "; or " + variable
+		text := getenv(variable)
+		if text == "" {
+			return
+		}
+		if err := f.Value.Set(text); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %q: %w", variable, text, err))
+			return
+		}
+		f.DefValue = text
+		if f.Name == "admin-token" {
+			f.DefValue = "taken from " + variable // never print a secret
+		}
+	})
+	return errors.Join(mistakes...)
 }
 
 func (c Config) validate() error {
@@ -81,6 +121,14 @@ func (c Config) validate() error {
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		mistakes = append(mistakes, fmt.Errorf("-log-format: %q is neither text nor json", c.LogFormat))
+	}
+	for _, limit := range []struct {
+		flag  string
+		value int
+	}{{"client-rate", c.ClientRate}, {"max-connections", c.MaxConnections}, {"max-requests", c.MaxRequests}} {
+		if limit.value < 0 {
+			mistakes = append(mistakes, fmt.Errorf("-%s: %d is below zero", limit.flag, limit.value))
+		}
 	}
 	return errors.Join(mistakes...)
 }

@@ -21,7 +21,7 @@ func (g *Gateway) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 	allowed := g.originAllowed(origin)
 	if allowed {
 		header.Set("Access-Control-Allow-Origin", origin)
-		header.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Next-Cursor, Retry-After, *")
+		header.Set("Access-Control-Expose-Headers", "X-Request-Id, X-Next-Cursor, Retry-After, Idempotent-Replayed, *")
 	}
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		err := door.ForeignWrite(r.Method, r.Host, r.Header, g.originAllowed)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/eddyhq/eddy/local/engine"
+	"github.com/eddyhq/eddy/local/limits"
 	"github.com/eddyhq/eddy/local/live"
 	"github.com/eddyhq/eddy/shared/door"
 	"github.com/eddyhq/eddy/shared/eddy"
@@ -41,6 +42,10 @@ type Gateway struct {
 	engine  *engine.Engine
 	hub     *live.Hub
 	metrics *metrics
+	now     func() time.Time
+
+	connections *limits.Connections
+	clients     *limits.Clients // nil when their rates are not limited
 
 	door    *door.Door
 	http    *listener
@@ -77,7 +82,14 @@ func Run(app *eddy.App, config Config) (*Gateway, error) {
 
 // Open is Run without the doors: the Gateway is an http.Handler, for a server of the caller's own or for tests.
 func Open(app *eddy.App, config Config) (*Gateway, error) {
-	g := &Gateway{config: config, logger: newLogger(config), failed: make(chan struct{})}
+	config = config.withDefaults()
+	g := &Gateway{
+		config: config, logger: newLogger(config), now: config.Now, failed: make(chan struct{}),
+		connections: limits.NewConnections(config.MaxConnections, config.MaxRequests),
+	}
+	if config.ClientRate > 0 {
+		g.clients = limits.NewClients(config.ClientRate)
+	}
 	// The hub is made before the engine that feeds it; it asks for an epoch and snapshots only when somebody joins.
 	g.hub = live.New(live.Options{
 		Epoch: func() string { return g.engine.Epoch() },
@@ -86,7 +98,10 @@ func Open(app *eddy.App, config Config) (*Gateway, error) {
 		},
 		Logger: g.logger,
 	})
-	options := engine.Options{FS: config.FS, Logger: g.logger, Published: g.published}
+	options := engine.Options{
+		FS: config.FS, Now: config.Now, Logger: g.logger, Published: g.published,
+		DuplicateDeliveries: config.DuplicateDeliveries,
+	}
 	e, err := engine.Open(app, config.Data, options)
 	if err != nil {
 		return nil, errors.Join(err, g.hub.Close(context.Background()))
@@ -122,7 +137,7 @@ func (g *Gateway) listen() error {
 	if err != nil {
 		return explain("http", g.config.HTTP, err)
 	}
-	g.http = &listener{Listener: l}
+	g.http = &listener{Listener: g.connections.Listener(l)}
 	if g.config.Stream == "" {
 		return nil
 	}
@@ -130,7 +145,7 @@ func (g *Gateway) listen() error {
 	if err != nil {
 		return explain("stream", g.config.Stream, err)
 	}
-	g.stream = &listener{Listener: l}
+	g.stream = &listener{Listener: g.connections.Listener(l)}
 	return nil
 }
 
@@ -151,6 +166,8 @@ func (g *Gateway) serve(d *listener, handler http.Handler) {
 		ReadTimeout:       bodyTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
+		ConnContext:       g.connections.ConnContext,
+		ConnState:         g.connections.ConnState,
 		ErrorLog:          slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug),
 	}
 	go func() {
@@ -216,8 +233,11 @@ func (g *Gateway) Engine() *engine.Engine { return g.engine }
 // recoverPanic keeps the process alive when a request panics outside of a function, where it was not caught already.
 func (g *Gateway) recoverPanic(w http.ResponseWriter) {
 	p := recover()
-	if p == nil {
+	switch {
+	case p == nil:
 		return
+	case p == http.ErrAbortHandler: //nolint:errorlint // it is that very value, for net/http
+		panic(p)
 	}
 	g.logger.Error("a request panicked", "request_id", door.RequestIDOf(w), "panic", p, "stack", string(debug.Stack()))
 	door.WriteError(w, fmt.Errorf("panic: %v", p))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/eddyhq/eddy/shared/door"
 	"github.com/eddyhq/eddy/shared/eddy"
+	"github.com/eddyhq/eddy/shared/idempotency"
 )
 
 // ServeHTTP answers every request of the HTTP door.
@@ -18,7 +19,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	counted := &countingWriter{ResponseWriter: w}
 	started := time.Now()
-	g.door.ServeHTTP(counted, r)
+	g.limit(counted, r, g.door)
 	g.metrics.request(counted.status, time.Since(started))
 }
 
@@ -40,7 +41,7 @@ func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 // userRoute runs the function of an HTTP trigger.
 func (g *Gateway) userRoute(route *eddy.Route) http.Handler {
 	parameters := route.Parameters()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return g.limitRoute(route, func(w http.ResponseWriter, r *http.Request) {
 		body, err := door.ReadBody(w, r)
 		if err != nil {
 			door.WriteError(w, err)
@@ -64,7 +65,7 @@ func (g *Gateway) userRoute(route *eddy.Route) http.Handler {
 		invocation := g.engine.Invocation(door.RequestIDOf(w))
 		answer := make(chan *eddy.HTTPResponse, 1)
 		err = g.engine.Run(g.engine.Lifetime(), route.Function, func(ctx context.Context) error {
-			answer <- route.Serve(ctx, invocation, request)
+			answer <- idempotency.Serve(ctx, invocation, route, request)
 			return nil
 		})
 		if err != nil {

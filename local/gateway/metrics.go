@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	handler  http.Handler
 	requests *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 	duration prometheus.Histogram
 }
 
@@ -24,12 +25,15 @@ func newMetrics(g *Gateway) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "eddy_http_requests_total", Help: "HTTP requests by status.",
 		}, []string{"status"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "eddy_http_rate_limited_total", Help: "HTTP requests above a rate, by whose: the route's or the client's.",
+		}, []string{"of"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "eddy_http_request_seconds", Help: "Time from the head of a request to the end of its response.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 30},
 		}),
 	}
-	registry.MustRegister(m.requests, m.duration, collectors.NewGoCollector(),
+	registry.MustRegister(m.requests, m.refused, m.duration, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &parts{g})
 	return m
 }
@@ -39,6 +43,9 @@ func (m *metrics) request(status int, took time.Duration) {
 	m.requests.WithLabelValues(strconv.Itoa(status)).Inc()
 	m.duration.Observe(took.Seconds())
 }
+
+// limited counts one request that was above the rate of its route, or of its client.
+func (m *metrics) limited(of string) { m.refused.WithLabelValues(of).Inc() }
 
 // parts collects from the store, the reactions and the hub.
 type parts struct{ g *Gateway }
@@ -54,6 +61,13 @@ func (p *parts) Collect(out chan<- prometheus.Metric) {
 	counter := func(name, help string, value float64) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), prometheus.CounterValue, value)
 	}
+	connections := p.g.connections.Stats()
+	gauge("eddy_connections", "Open connections, WebSockets included.", float64(connections.Open))
+	gauge("eddy_http_in_flight", "HTTP requests being answered.", float64(connections.InFlight))
+	counter("eddy_connections_refused_total", "Connections that were one too many.", float64(connections.Refused))
+	counter("eddy_connections_evicted_total", "Idle connections that were closed to make room.", float64(connections.Evicted))
+	counter("eddy_http_busy_total", "HTTP requests refused because too many were in flight.", float64(connections.Busy))
+
 	sockets := p.g.hub.Stats()
 	gauge("eddy_sockets", "Open WebSocket connections.", float64(sockets.Connections))
 	gauge("eddy_subscriptions", "Subscriptions of open connections.", float64(sockets.Subscriptions))
@@ -69,6 +83,21 @@ func (p *parts) Collect(out chan<- prometheus.Metric) {
 	gauge("eddy_store_log_records", "Records in the log, waiting for reactions or for the next trim.", float64(store.LogLength))
 
 	p.collectReactions(out)
+	p.collectSchedules(out)
+}
+
+func (p *parts) collectSchedules(out chan<- prometheus.Metric) {
+	by := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{"function", "schedule"}, nil)
+	}
+	next := by("eddy_schedule_next_timestamp_seconds", "When the next tick is due, in seconds of the Unix epoch.")
+	ticks := by("eddy_schedule_ticks_total", "Ticks handed out.")
+	missed := by("eddy_schedule_missed_total", "Ticks that were due while nothing ran, and are counted by a later one.")
+	for _, s := range p.g.engine.Schedules() {
+		out <- prometheus.MustNewConstMetric(next, prometheus.GaugeValue, float64(s.Next.Unix()), s.Function, s.Schedule)
+		out <- prometheus.MustNewConstMetric(ticks, prometheus.CounterValue, float64(s.Ticks), s.Function, s.Schedule)
+		out <- prometheus.MustNewConstMetric(missed, prometheus.CounterValue, float64(s.Missed), s.Function, s.Schedule)
+	}
 }
 
 func (p *parts) collectReactions(out chan<- prometheus.Metric) {

@@ -26,7 +26,7 @@ func (g *Gateway) streamDoor() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		door.Begin(w, r)
 		defer g.recoverPanic(w)
-		mux.ServeHTTP(w, r)
+		g.limit(w, r, mux)
 	})
 }
 
