@@ -10,6 +10,7 @@ type load struct {
 	requests    float64 // of HTTP, writes among them
 	writes      float64 // of documents by requests
 	reactions   float64 // runs of functions for each of those writes
+	ticks       float64 // of schedules
 	subscribers float64 // connected, on average
 	pushes      float64 // frames to them
 	functions   float64
@@ -74,16 +75,16 @@ func estimate(l load) []line {
 	reactions := l.writes * l.reactions
 	records := l.writes + reactions + events // of the documents' stream
 	routerRuns, reactionRuns, laneRuns := records/l.batch, reactions/l.batch, events/l.batch
-	runs := l.requests + routerRuns + reactionRuns + laneRuns
+	runs := l.requests + routerRuns + reactionRuns + laneRuns + l.ticks
 
-	functionTime := (l.requests + reactions) * l.millis * l.memory
+	functionTime := (l.requests + reactions + l.ticks) * l.millis * l.memory
 	roleTime := routerRuns*routerMillis*routerMemory + (laneRuns*lanesMillis+l.pushes*pushMillis)*lanesMemory
 	documentUnits := math.Ceil(l.document)
 	writeUnits := l.writes*documentUnits +
-		reactions*inTransaction*(documentUnits+cursorUnits) +
+		(reactions+l.ticks)*inTransaction*(documentUnits+cursorUnits) +
 		events*(inTransaction*outboxUnits+laneUnits)
 	readUnits := (l.requests - l.writes + reactions + events) * math.Ceil(l.document/readUnitKB)
-	deliveries := (reactions + events) / l.batch
+	deliveries := (reactions+events)/l.batch + l.ticks
 	logGB := (runs*l.logged + l.requests*accessLogBytes) / bytesInGB
 	return []line{
 		{"http-request", l.requests},
@@ -93,6 +94,7 @@ func estimate(l load) []line {
 		{"dynamo-read", readUnits},
 		{"dynamo-storage", l.stored},
 		{"dynamo-recovery", l.stored},
+		{"schedule-tick", l.ticks},
 		{"queue-request", deliveries * requestsOfQueue * math.Ceil(l.document*l.batch/queueKB)},
 		{"queue-poll", (l.functions + ownQueues) * l.pollers * secondsInMonth / pollSeconds},
 		{"socket-message", l.pushes * math.Ceil(l.frame/frameKB)},

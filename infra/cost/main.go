@@ -79,6 +79,7 @@ func parse(args []string, registered int, stdout io.Writer) (load, error) {
 		{&l.requests, "requests", 1e6, "HTTP requests a month"},
 		{&l.writes, "writes", 2e5, "those of them that write a document"},
 		{&l.reactions, "reactions", 2, "runs of reactions for each write"},
+		{&l.ticks, "ticks", 0, "ticks of schedules: of one that is due every minute, 43,800 a month"},
 		{&l.subscribers, "subscribers", 50, "WebSockets that are open, on average"},
 		{&l.pushes, "pushes", 1e7, "frames to subscribers a month: events times those who hear them"},
 		{&l.functions, "functions", float64(registered), "functions: each has a queue, which is polled also when it is idle"},

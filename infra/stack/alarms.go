@@ -48,7 +48,7 @@ func (d *drawing) drawAlarms() {
 			waiting(d.crashed), "Maximum", 0, 5, 3},
 		{"CrashedAgain", "Deliveries could not even be kept as dead letters: see " + d.props.Name + crashedAgainSuffix,
 			waiting(d.again), "Maximum", 0, 1, 1},
-		{"StreamFailures", "The router gave up records of the stream: see " + d.props.Name + streamFailuresSuffix,
+		{"StreamFailures", "The router gave up records of the stream, or a schedule a tick: see " + d.props.Name + streamFailuresSuffix,
 			waiting(d.failures), "Maximum", 0, 1, 1},
 		{"StreamLate", "The router is more than a minute behind the stream of documents",
 			[]metric{{"AWS/Lambda", "IteratorAge", d.lambdaDimension(deployed.RoleRouter)}}, "Maximum", lateMillis, 1, 5},

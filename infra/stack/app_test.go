@@ -34,9 +34,9 @@ func small() *eddy.App {
 	app := eddy.New(eddy.AllowOrigins("https://example.org"))
 	eddy.Register(app, "notes::get", takes, eddy.HTTP("GET /notes/{id}"), eddy.HTTP("GET /n/{id}"),
 		eddy.Uses(notes.ReadOnly()), eddy.Memory(512), eddy.Timeout(2500*time.Millisecond), eddy.Concurrency(7))
-	eddy.Register(app, "notes::import", none, eddy.HTTP("POST /notes/import"),
-		eddy.Uses(notes, eddy.Invokes("mail::send"), eddy.Invokes("state::set")))
-	eddy.Register(app, "mail::send", takes, eddy.Timeout(15*time.Minute), eddy.MaxAttempts(1000))
+	eddy.Register(app, "notes::import", none, eddy.HTTP("POST /notes/import", eddy.Rate(5, 10)), eddy.Cron("30 6 * * MON-FRI"), eddy.Every(time.Minute),
+		eddy.Uses(notes, eddy.Invokes("mail::send"), eddy.Invokes("state::set"), eddy.Enqueues("mails")))
+	eddy.Register(app, "mail::send", takes, eddy.Timeout(15*time.Minute), eddy.MaxAttempts(1000), eddy.Queue("mails", eddy.FIFO("id")))
 	eddy.React(app, "notes::count", reacts, notes.Changes(), eddy.Uses(counts), eddy.MaxAttempts(2))
 	eddy.React(app, "notes::tell", reacts, notes.Changes(), eddy.Uses(live, archive.ReadOnly()))
 	return app

@@ -8,12 +8,15 @@ import (
 func Filters(app *eddy.App) []string { return filters(app) }
 
 // FunctionPolicy is the IAM policy of a function, where ARNs are short.
-func FunctionPolicy(f *eddy.Function) []map[string]any {
-	return functionPolicy(f, resources{
+func FunctionPolicy(app *eddy.App, f *eddy.Function) []map[string]any {
+	return functionPolicy(app, f, resources{
 		documents: "documents", system: "system", queue: "queue",
 		lambda: func(id string) string { return "lambda " + id },
 	})
 }
+
+// ScheduleExpression is when a schedule is due on AWS.
+func ScheduleExpression(s *eddy.Schedule) string { return scheduleExpression(s) }
 
 // Planned is a nested stack as it is planned.
 type Planned struct {

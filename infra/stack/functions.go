@@ -20,6 +20,9 @@ func (d *drawing) drawFunctions(groups []group) {
 		for _, f := range g.functions {
 			d.drawFunction(constructs.NewConstruct(nested, jsii.String(f.ID)), f)
 		}
+		if g.throttles() {
+			d.stage.AddDependency(nested.NestedStackResource()) // a stage has settings for no route that is not there yet
+		}
 	}
 }
 
@@ -38,7 +41,7 @@ func sideBySide(concurrency int) int {
 func (d *drawing) drawFunction(scope constructs.Construct, f *eddy.Function) {
 	l := lambda{
 		id: f.ID, memory: f.Memory, timeout: lambdaTimeout(f.Timeout),
-		statements: functionPolicy(f, resources{
+		statements: functionPolicy(d.app, f, resources{
 			documents: *d.documents.AttrArn(),
 			system:    *d.system.AttrArn(),
 			queue:     d.names.queue(f.ID),
@@ -46,7 +49,7 @@ func (d *drawing) drawFunction(scope constructs.Construct, f *eddy.Function) {
 		}),
 	}
 	drawn := d.drawLambda(scope, l)
-	d.drawDeliveries(scope, drawn, l, f.MaxAttempts, lambdasFor(f.Concurrency))
+	d.drawSchedules(scope, f, d.drawDeliveries(scope, drawn, l, f.MaxAttempts, lambdasFor(f.Concurrency)))
 	if len(f.Routes) == 0 {
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/eddyhq/eddy/shared/eddy"
 )
 
 // HTTP APIs end a request after 30 seconds.
@@ -34,7 +36,7 @@ func (d *drawing) drawHTTP() {
 	scope := constructs.NewConstruct(d.root, jsii.String("HTTP"))
 	d.http = awsapigatewayv2.NewCfnApi(scope, jsii.String("API"), props)
 	logs := d.drawLogGroup(scope, "AccessLogs", "/aws/vendedlogs/"+d.props.Name+"-http")
-	awsapigatewayv2.NewCfnStage(scope, jsii.String("Stage"), &awsapigatewayv2.CfnStageProps{
+	d.stage = awsapigatewayv2.NewCfnStage(scope, jsii.String("Stage"), &awsapigatewayv2.CfnStageProps{
 		ApiId:      d.http.Ref(),
 		StageName:  jsii.String("$default"),
 		AutoDeploy: jsii.Bool(true),
@@ -47,6 +49,9 @@ func (d *drawing) drawHTTP() {
 			Format:         jsii.String(accessLog()),
 		},
 	})
+	if settings := routeSettings(d.app); len(settings) > 0 {
+		d.stage.SetRouteSettings(settings)
+	}
 }
 
 // accessLog is a line of the access log: what is asked and answered, and no query, header or body.
@@ -99,6 +104,17 @@ func (d *drawing) drawRoutes(scope constructs.Construct, to awslambda.CfnFunctio
 		})
 	}
 	d.drawPermission(scope, to, d.names.requests(d.http, "/*"))
+}
+
+// routeSettings are those of the stage for the routes that say how many requests they let through, by route key.
+func routeSettings(app *eddy.App) map[string]any {
+	settings := make(map[string]any)
+	for _, r := range app.Routes() {
+		if r.Rate > 0 {
+			settings[r.String()] = map[string]any{"ThrottlingRateLimit": r.Rate, "ThrottlingBurstLimit": r.Burst}
+		}
+	}
+	return settings
 }
 
 // drawPermission lets requests of an API invoke a Lambda.

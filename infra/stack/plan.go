@@ -24,6 +24,7 @@ const (
 const (
 	resourcesOfFunction = 7 // Lambda, role, log group, metric filter, queue, policy of the queue, mapping
 	resourcesOfRoutes   = 2 // integration, permission; and one for each route
+	resourcesOfTicks    = 1 // role; and one for each schedule
 )
 
 // plainArea is the area of ids without one.
@@ -42,8 +43,18 @@ func (g group) resources() int {
 		if len(f.Routes) > 0 {
 			sum += resourcesOfRoutes + len(f.Routes)
 		}
+		if len(f.Schedules) > 0 {
+			sum += resourcesOfTicks + len(f.Schedules)
+		}
 	}
 	return sum
+}
+
+// throttles reports whether a route of the group says how many requests it lets through.
+func (g group) throttles() bool {
+	return slices.ContainsFunc(g.functions, func(f *eddy.Function) bool {
+		return slices.ContainsFunc(f.Routes, func(r *eddy.Route) bool { return r.Rate > 0 })
+	})
 }
 
 func (g group) fits() bool { return len(g.functions) <= maxFunctions && g.resources() <= maxResources }

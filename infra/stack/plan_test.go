@@ -48,6 +48,28 @@ func TestALargeAreaIsSpread(t *testing.T) {
 	}
 }
 
+func TestSchedulesCountAsWhatTheyAreMadeOf(t *testing.T) {
+	t.Parallel()
+	scheduled := func(functions, schedules int) (stacks int) {
+		app := eddy.New()
+		for i := range functions {
+			var options []eddy.Option
+			for j := range schedules {
+				options = append(options, eddy.Cron(fmt.Sprintf("%d * * * *", j)))
+			}
+			eddy.Register(app, fmt.Sprintf("area::function-%d", i), none, options...)
+		}
+		planned, _, err := stack.Plan(app, stack.Props{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(planned)
+	}
+	if few, many := scheduled(30, 7), scheduled(30, 8); few != 1 || many != 2 { // 30 * (7 + 1 + 7) is the limit
+		t.Errorf("%d stacks, and %d with more schedules", few, many)
+	}
+}
+
 func TestANewFunctionMovesNoOther(t *testing.T) {
 	t.Parallel()
 	where := func(n int) map[string]string {

@@ -109,10 +109,11 @@ func literal(text string) string {
 // uses are what a function touches, without what it declares twice. The values say whether it writes.
 type uses struct {
 	scopes, streams map[string]bool
-	functions       []string
+	invoked         []string // functions that it calls
+	delivered       []string // those, and functions whose queues it puts messages into
 }
 
-func usesOf(f *eddy.Function) uses {
+func usesOf(app *eddy.App, f *eddy.Function) uses {
 	u := uses{scopes: make(map[string]bool), streams: make(map[string]bool)}
 	for _, use := range f.Uses {
 		switch {
@@ -120,14 +121,21 @@ func usesOf(f *eddy.Function) uses {
 			u.scopes[use.Scope] = u.scopes[use.Scope] || !use.ReadOnly
 		case use.Stream != "":
 			u.streams[use.Stream] = u.streams[use.Stream] || !use.ReadOnly
+		case use.Queue != "":
+			if of, err := app.FindQueue(use.Queue); err == nil { // the app is validated
+				u.delivered = append(u.delivered, of.ID)
+			}
 		default:
-			_, builtIn := eddy.EngineFunction(use.Function) // it runs where it is called
-			if !builtIn && !slices.Contains(u.functions, use.Function) {
-				u.functions = append(u.functions, use.Function)
+			if _, builtIn := eddy.EngineFunction(use.Function); !builtIn { // that runs where it is called
+				u.invoked = append(u.invoked, use.Function)
 			}
 		}
 	}
-	slices.Sort(u.functions)
+	u.delivered = append(u.delivered, u.invoked...)
+	for _, ids := range []*[]string{&u.invoked, &u.delivered} {
+		slices.Sort(*ids)
+		*ids = slices.Compact(*ids)
+	}
 	return u
 }
 
@@ -138,19 +146,20 @@ type resources struct {
 	lambda            func(id string) string
 }
 
-// functionPolicy is what a function may do: exactly what it Uses, and what handling deliveries takes.
-func functionPolicy(f *eddy.Function, r resources) []statement {
-	u := usesOf(f)
+// functionPolicy is what a function may do: exactly what it Uses, and what handling deliveries and requests takes.
+func functionPolicy(app *eddy.App, f *eddy.Function, r resources) []statement {
+	u := usesOf(app, f)
 	documents, system := u.documents(), u.system()
+	keepAnswers(f.ID, &documents)
 	keepDeliveries(f.ID, &system)
 	statements := slices.Concat(
 		documents.statements("Documents", r.documents),
 		system.statements("System", r.system),
 		[]statement{receive("Receive", r.queue)},
 	)
-	if len(u.functions) > 0 {
-		invoked := make([]string, len(u.functions))
-		for i, id := range u.functions {
+	if len(u.invoked) > 0 {
+		invoked := make([]string, len(u.invoked))
+		for i, id := range u.invoked {
 			invoked[i] = r.lambda(id)
 		}
 		statements = append(statements, allow("Invoke", invoked, "lambda:InvokeFunction"))
@@ -176,7 +185,7 @@ func (u uses) documents() items {
 			i.below(deployed.OutboxEvents+strings.TrimPrefix(groups, port.StreamSpace), []string{putItem})
 		}
 	}
-	for _, id := range u.functions {
+	for _, id := range u.delivered {
 		i.in(deployed.OutboxCalls+port.Segment(id), []string{putItem})
 	}
 	return i
@@ -200,6 +209,12 @@ func (u uses) system() items {
 		enter(deployed.Directory+strings.TrimSuffix(port.GroupsOf(name), "/"), u.streams[name])
 	}
 	return i
+}
+
+// keepAnswers allows to keep what a function answered to requests with an idempotency key. Whoever may invoke it can send
+// one, so every function gets that.
+func keepAnswers(id string, i *items) {
+	i.in(string(port.Own("idempotency", id)), append(reading(), writing()...))
 }
 
 // keepDeliveries allows to keep what is known about the deliveries of a function, and its dead letters.
@@ -227,7 +242,7 @@ func checkPolicies(app *eddy.App, n names) error {
 	var faults []error
 	for _, f := range app.Functions() {
 		table := n.arn("dynamodb", "table/"+strings.Repeat("t", len(n.stack)+len("-Documents-0123456789ABC")))
-		statements := functionPolicy(f, resources{table, table, n.queue(f.ID), n.lambda})
+		statements := functionPolicy(app, f, resources{table, table, n.queue(f.ID), n.lambda})
 		text, err := json.Marshal(policy(statements))
 		if err != nil {
 			return err

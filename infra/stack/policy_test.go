@@ -45,6 +45,8 @@ func TestAFunctionMayDoWhatItUses(t *testing.T) {
 		"GetItem system cursor/a::f/*", "PutItem system cursor/a::f/*", "UpdateItem system cursor/a::f/*", "ConditionCheckItem system cursor/a::f/*",
 		"GetItem system blob/a::f/*", "Query system blob/a::f/*", "PutItem system blob/a::f/*", "BatchWriteItem system blob/a::f/*",
 		"PutItem system letter/", "PutItem system letter/a::f",
+		"GetItem documents own/idempotency/a::f", "BatchGetItem documents own/idempotency/a::f", "Query documents own/idempotency/a::f", "ConditionCheckItem documents own/idempotency/a::f",
+		"PutItem documents own/idempotency/a::f", "UpdateItem documents own/idempotency/a::f",
 		"ReceiveMessage queue", "DeleteMessage queue", "ChangeMessageVisibility queue", "GetQueueAttributes queue",
 	}
 	reads := func(partition string) []string {
@@ -71,6 +73,10 @@ func TestAFunctionMayDoWhatItUses(t *testing.T) {
 			slices.Concat(reads("documents stream/notes-live/*"), finds("system directory/stream"), finds("system directory/stream/notes-live"))},
 		{"the function it invokes, now or later, and no engine function", []eddy.Handle{eddy.Invokes("a::g"), eddy.Invokes("state::set")},
 			[]string{"PutItem documents call/a::g", "InvokeFunction lambda a::g"}},
+		{"messages in the queue it puts some into, and no call of its function", []eddy.Handle{eddy.Enqueues("letters")},
+			[]string{"PutItem documents call/a::h"}},
+		{"both once, where it calls that function too", []eddy.Handle{eddy.Enqueues("letters"), eddy.Invokes("a::h"), eddy.Invokes("a::h")},
+			[]string{"PutItem documents call/a::h", "InvokeFunction lambda a::h"}},
 		{"names with characters that mean something to IAM or to keys, and nothing else",
 			[]eddy.Handle{eddy.Scope[note]("a*${b}?/c").ReadOnly(), eddy.Scope[note]("*").ReadOnly(), eddy.Stream[note]("x*?$").ReadOnly()},
 			slices.Concat(reads("documents state/a${*}${$}{b}${?}%2Fc"), reads("documents state/${*}"), finds("system directory/state"),
@@ -81,12 +87,13 @@ func TestAFunctionMayDoWhatItUses(t *testing.T) {
 			app := eddy.New()
 			eddy.Register(app, "a::f", none, eddy.Uses(test.uses...))
 			eddy.Register(app, "a::g", none)
+			eddy.Register(app, "a::h", takes, eddy.Queue("letters"))
 			if err := app.Validate(); err != nil {
 				t.Fatal(err)
 			}
 			f, _ := app.Function("a::f")
 			want := slices.Sorted(slices.Values(slices.Concat(always, test.want)))
-			if diff := cmp.Diff(want, allowed(t, stack.FunctionPolicy(f))); diff != "" {
+			if diff := cmp.Diff(want, allowed(t, stack.FunctionPolicy(app, f))); diff != "" {
 				t.Errorf("allowed (-want +got):\n%s", diff)
 			}
 		})
@@ -95,9 +102,10 @@ func TestAFunctionMayDoWhatItUses(t *testing.T) {
 
 func TestEachActionIsAllowedByOneStatement(t *testing.T) {
 	t.Parallel()
-	for _, f := range small().Functions() {
+	app := small()
+	for _, f := range app.Functions() {
 		seen := make(map[string]bool)
-		for _, s := range stack.FunctionPolicy(f) {
+		for _, s := range stack.FunctionPolicy(app, f) {
 			for _, action := range s["Action"].([]string) {
 				if on := fmt.Sprint(action, s["Resource"]); seen[on] {
 					t.Errorf("%s: a batch of what two statements allow is denied: %s", f.ID, on)

@@ -74,7 +74,7 @@ func (d *drawing) drawQueue(scope constructs.Construct, q queue) awssqs.CfnQueue
 // drawDeliveries draws the queue of a function or of the lanes, and what takes its messages to the Lambda.
 func (d *drawing) drawDeliveries(
 	scope constructs.Construct, to awslambda.CfnFunction, l lambda, attempts, concurrency int,
-) {
+) awssqs.CfnQueue {
 	q := d.drawQueue(scope, queue{
 		name:       deployed.QueueName(d.props.Name, l.id),
 		visibility: visibilityFactor * l.timeout,
@@ -82,6 +82,7 @@ func (d *drawing) drawDeliveries(
 		receives:   deployed.MaxReceives(attempts),
 	})
 	d.drawQueueMapping(scope, "Deliveries", q, to, concurrency)
+	return q
 }
 
 // drawQueueMapping takes the messages of a queue to a Lambda.

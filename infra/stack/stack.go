@@ -8,6 +8,7 @@
 //
 //	HTTP API -> Lambda of a function -> documents -> stream -> router -+-> queue of a function -> its Lambda
 //	WebSocket API -> socket -> queue of the lanes                      +-> queue of the lanes -> lanes -> @connections
+//	schedules of a function -> its queue
 //
 // Functions, queues and log groups have names that follow from the stack and the id (package deployed). So whoever may
 // send to a queue or invoke a Lambda is told its name, not a reference, and no nested stack waits for another. Tables
@@ -167,6 +168,7 @@ type drawing struct {
 	documents awsdynamodb.CfnTable
 	system    awsdynamodb.CfnTable
 	http      awsapigatewayv2.CfnApi
+	stage     awsapigatewayv2.CfnStage // of http
 	sockets   awsapigatewayv2.CfnApi
 	crashed   awssqs.CfnQueue
 	again     awssqs.CfnQueue // what the router crashed on

@@ -8,6 +8,7 @@ package deployed
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"strings"
 )
 
@@ -82,9 +83,10 @@ const (
 
 // The most characters of physical names.
 const (
-	maxLambdaName = 64
-	maxQueueName  = 80
-	fifoSuffix    = ".fifo"
+	maxLambdaName   = 64
+	maxQueueName    = 80
+	maxScheduleName = 64
+	fifoSuffix      = ".fifo"
 )
 
 // LambdaName returns the name of the Lambda that runs a function or role in a stack: "eddy-dev-todos__create". Different
@@ -95,6 +97,12 @@ func LambdaName(stack, id string) string { return name(stack, id, maxLambdaName)
 // It ends in .fifo.
 func QueueName(stack, id string) string {
 	return name(stack, id, maxQueueName-len(fifoSuffix)) + fifoSuffix
+}
+
+// ScheduleName returns the name of the n-th schedule of a function.
+func ScheduleName(stack, id string, n int) string {
+	number := "-" + strconv.Itoa(n)
+	return name(stack, id, maxScheduleName-len(number)) + number
 }
 
 // CrashedQueueName returns the name of the queue that takes what a Lambda could not even fail at.

@@ -96,7 +96,7 @@ func (b *batch) heads(ctx context.Context) []*lane {
 		asking.Go(func() { b.drop(ctx, l) })
 	}
 	asking.Wait()
-	return slices.DeleteFunc(due, func(l *lane) bool { return l.held || len(l.tasks) == 0 })
+	return slices.DeleteFunc(due, func(l *lane) bool { return l.held || len(l.tasks) == 0 || l.ready.After(now) })
 }
 
 // drop goes on to the first task of a lane that is to be attempted. A lane that was received before may hold what has
@@ -108,7 +108,7 @@ func (b *batch) drop(ctx context.Context, l *lane) {
 			l.hold(time.Second)
 			return
 		}
-		if t.received == 1 || l.tried {
+		if b.early(ctx, l) || t.received == 1 || l.tried {
 			return
 		}
 		if err := b.ask(ctx, l, t.delivery.Cursor.Name); err != nil {
@@ -131,6 +131,26 @@ func (b *batch) drop(ctx context.Context, l *lane) {
 		default:
 			return
 		}
+	}
+}
+
+// early reports whether it is too early for the first task of a lane, and has the lane wait for it: those behind it are not to
+// overtake it. That is no attempt.
+func (b *batch) early(ctx context.Context, l *lane) bool {
+	now := b.Now()
+	wait := time.UnixMilli(l.tasks[0].delivery.NotBefore).Sub(now)
+	if wait <= 0 {
+		return false
+	}
+	b.rest(ctx, l, now, wait)
+	return true
+}
+
+// rest has a lane wait. A short wait is sat out, where there is time; any other is the queue's.
+func (b *batch) rest(ctx context.Context, l *lane, from time.Time, wait time.Duration) {
+	l.ready = from.Add(wait)
+	if wait > maxPause || !b.room(ctx, l.ready) {
+		l.hold(wait)
 	}
 }
 
@@ -178,11 +198,7 @@ func (b *batch) round(ctx context.Context, heads []*lane) {
 		} else {
 			l.attempts, l.tried = outcomes[i].Attempts, true
 		}
-		wait := outcomes[i].Wait
-		if wait > maxPause || !b.room(ctx, ended.Add(wait)) {
-			l.hold(wait)
-		}
-		l.ready = ended.Add(wait)
+		b.rest(ctx, l, ended, outcomes[i].Wait)
 	}
 }
 

@@ -131,10 +131,10 @@ func (p *plan) take(ctx context.Context, index int, record *message.Record) erro
 	// A record that is redriven has a position of its own each time, which SQS must not take for a repetition.
 	id := record.ID + "/" + strconv.FormatUint(record.Position, 10)
 	for _, d := range deliveries {
-		p.add(index, d.Function.ID, d.Lane, id, text)
+		p.add(index, d.Function.ID, d.Lane, id, text, d.NotBefore > 0)
 	}
 	if live {
-		p.add(index, deployed.RoleLanes, string(group), id, text)
+		p.add(index, deployed.RoleLanes, string(group), id, text, false)
 	}
 	return nil
 }
@@ -154,8 +154,9 @@ func liveGroup(r *port.Record) (group port.Collection, ok bool) {
 	}
 }
 
-// add puts a record into the last message of its lane, or into a new one.
-func (p *plan) add(index int, id, lane, recordID string, text []byte) {
+// add puts a record into the last message of its lane, or into a new one. One that is held back begins a message: each wait
+// has its message received once more, and there is an end to that.
+func (p *plan) add(index int, id, lane, recordID string, text []byte, heldBack bool) {
 	q := p.queues[id]
 	if q == nil {
 		q = &queue{id: id, lanes: make(map[string]*line)}
@@ -168,7 +169,7 @@ func (p *plan) add(index int, id, lane, recordID string, text []byte) {
 		q.order = append(q.order, l)
 	}
 	last := len(l.parcels) - 1
-	if last < 0 || l.parcels[last].size+len(text) > foldBytes || len(l.parcels[last].records) == q.mostRecords() {
+	if last < 0 || heldBack || l.parcels[last].size+len(text) > foldBytes || len(l.parcels[last].records) == q.mostRecords() {
 		l.parcels = append(l.parcels, parcel{first: index})
 		last++
 	}

@@ -422,6 +422,29 @@ func TestRecordsOfALaneAreFolded(t *testing.T) {
 	}
 }
 
+func TestACallThatIsHeldBackBeginsAMessageOfItsGroup(t *testing.T) {
+	t.Parallel()
+	q := newQueues()
+	var records []message.Record
+	for i, notBefore := range []int64{0, 0, 5000, 0, 7000} {
+		call := port.Call{ID: fmt.Sprint("c", i), Function: "test::call", Payload: document.Value(`{"n":1}`), Group: "g", NotBefore: notBefore}
+		records = append(records, message.Record{ID: call.ID, Record: port.Record{Target: "test::call", Call: &call}})
+	}
+	if done := fifo.NewRouter(routed(t), q.options()).Route(t.Context(), records); done != len(records) || len(q.faults) > 0 {
+		t.Errorf("%d are done, %q", done, q.faults)
+	}
+	var got []int
+	for _, a := range q.arrived["test::call"] {
+		got = append(got, len(a.Records))
+	}
+	if diff := cmp.Diff([]int{2, 2, 1}, got); diff != "" {
+		t.Errorf("calls of the messages (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string][]string{"test::call call/g": {"c0", "c1", "c2", "c3", "c4"}}, q.lanes()); diff != "" {
+		t.Errorf("the lanes (-want +got):\n%s", diff)
+	}
+}
+
 func TestLargeMessagesLeaveInSeveralCalls(t *testing.T) {
 	t.Parallel()
 	q := newQueues()

@@ -56,19 +56,25 @@ type world struct {
 // newWorld runs one reaction to the scope "things".
 func newWorld(t fataler, react func(context.Context, eddy.Change[thing]) error,
 	opts []eddy.TriggerOption[thing], more ...eddy.Option) *world {
+	app := eddy.New()
+	eddy.React(app, "test::react", react, things.Changes(opts...), append(more, eddy.Uses(kept))...)
+	return worldOf(t, app, "test::react")
+}
+
+// worldOf is a Lambda of one function of an app.
+func worldOf(t fataler, app *eddy.App, id string) *world {
 	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Store: store, app: eddy.New(), taken: map[string]int64{}, visible: map[string]int32{}, blobs: map[string]error{}}
-	eddy.React(w.app, "test::react", react, things.Changes(opts...), append(more, eddy.Uses(kept))...)
-	if err := w.app.Validate(); err != nil {
+	if err := app.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	w.function, _ = w.app.Function("test::react")
+	w := &world{Store: store, app: app, taken: map[string]int64{}, visible: map[string]int32{}, blobs: map[string]error{}}
+	w.function, _ = app.Function(id)
 	w.receiver = fifo.NewReceiver(w.function, fifo.ReceiverOptions{
-		App: w.app, Runner: reaction.NewRunner(w, slog.New(slog.DiscardHandler)), Ledger: w, Client: w,
-		QueueURL: "https://sqs/test::react", GetBlob: w.getBlob, Bury: w.bury,
+		App: app, Runner: reaction.NewRunner(w, slog.New(slog.DiscardHandler)), Ledger: w, Client: w,
+		QueueURL: "https://sqs/" + id, GetBlob: w.getBlob, Bury: w.bury,
 	})
 	return w
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/operator"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/reaction"
 )
@@ -60,31 +61,41 @@ func (e *engine) Call(
 	call := message.Call{
 		Payload: json.RawMessage(payload), Root: cause.Root, Chain: cause.Chain, IdempotencyKey: idempotencyKey,
 	}
-	result, err := e.call(ctx, id, &call)
+	reply, err := e.call(ctx, id, &call)
+	if err != nil {
+		return nil, err
+	}
+	result, err := reply.Open()
 	return document.Value(result), err
 }
 
 // Answer implements operator.Host: the function runs in its own Lambda.
-func (e *engine) Answer(ctx context.Context, f *eddy.Function, payload []byte, requestID string) (json.RawMessage, error) {
-	if !json.Valid(payload) {
-		return nil, errs.New(errs.InvalidArgument, "the payload must be valid JSON")
+func (e *engine) Answer(ctx context.Context, f *eddy.Function, call operator.Call) (operator.Result, error) {
+	if !json.Valid(call.Payload) {
+		return operator.Result{}, errs.New(errs.InvalidArgument, "the payload must be valid JSON")
 	}
-	return e.call(ctx, f.ID, &message.Call{Payload: payload, RequestID: requestID})
+	reply, err := e.call(ctx, f.ID, &message.Call{
+		Payload: call.Payload, RequestID: call.RequestID, Idempotency: (*message.Idempotency)(call.Idempotency),
+	})
+	if err != nil {
+		return operator.Result{}, err
+	}
+	result, err := reply.Open()
+	return operator.Result{JSON: result, Replayed: reply.Replayed}, err
 }
 
-// call runs a function in its Lambda and waits for what it returns.
-func (e *engine) call(ctx context.Context, id string, call *message.Call) (json.RawMessage, error) {
+// call runs a function in its Lambda and waits for what it replies.
+func (e *engine) call(ctx context.Context, id string, call *message.Call) (reply message.Reply, err error) {
 	payload, err := message.Encode(message.Invocation{Call: call})
 	if err != nil {
-		return nil, err
+		return reply, err
 	}
 	answer, err := e.lambdas.invoke(ctx, id, payload)
 	if err != nil {
-		return nil, err
+		return reply, err
 	}
-	var reply message.Reply
 	if err := json.Unmarshal(answer, &reply); err != nil {
-		return nil, fmt.Errorf("read the reply of %s: %w", id, err)
+		return reply, fmt.Errorf("read the reply of %s: %w", id, err)
 	}
-	return reply.Open()
+	return reply, nil
 }

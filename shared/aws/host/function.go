@@ -12,6 +12,7 @@ import (
 	"github.com/eddyhq/eddy/shared/door"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/idempotency"
 )
 
 // function is the Lambda of one function of the app.
@@ -84,7 +85,7 @@ func (f *function) respond(ctx context.Context, event *httpEvent, header http.He
 	answer := make(chan *eddy.HTTPResponse, 1)
 	invocation := eddy.Invocation{Engine: f.engine, Logger: f.engine.logger, RequestID: id}
 	err = f.engine.Run(ctx, f.Function, func(ctx context.Context) error {
-		answer <- route.Serve(ctx, invocation, request)
+		answer <- idempotency.Serve(ctx, invocation, route, request)
 		return nil
 	})
 	if err != nil {
@@ -128,14 +129,15 @@ func (f *function) call(ctx context.Context, call *message.Call) message.Reply {
 		Engine: f.engine, Logger: f.engine.logger, RequestID: call.RequestID, Cause: call.Cause(),
 		IdempotencyKey: call.IdempotencyKey,
 	}
-	result := make(chan json.RawMessage, 1)
+	reply := make(chan message.Reply, 1)
 	err := f.engine.Run(ctx, f.Function, func(ctx context.Context) error {
-		out, err := f.Invoke(ctx, invocation, call.Payload)
+		request := (*idempotency.Request)(call.Idempotency)
+		out, replayed, err := idempotency.Invoke(ctx, request, invocation, f.Function, call.Payload)
 		if err == nil {
 			err = checkAnswer(len(out))
 		}
 		if err == nil {
-			result <- out
+			reply <- message.Reply{Result: out, Replayed: replayed}
 		}
 		return err
 	})
@@ -146,5 +148,5 @@ func (f *function) call(ctx context.Context, call *message.Call) message.Reply {
 		}
 		return message.Answer(nil, err)
 	}
-	return message.Answer(<-result, nil)
+	return <-reply
 }

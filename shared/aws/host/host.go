@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/eddyhq/eddy/shared/deployed"
 	"github.com/eddyhq/eddy/shared/eddy"
@@ -63,12 +64,17 @@ func read[Event any](payload []byte) (event Event, err error) {
 
 // New returns the handler of the function or role that the environment names.
 func New(app *eddy.App, getenv func(string) string, logger *slog.Logger) (Handler, error) {
+	return newHandler(app, getenv, configOf(getenv), logger)
+}
+
+// newHandler is New with the configuration by which AWS is reached.
+func newHandler(app *eddy.App, getenv func(string) string, config aws.Config, logger *slog.Logger) (Handler, error) {
 	id := getenv(deployed.EnvFunction)
 	f, registered := app.Function(id)
 	if !registered && !slices.Contains(deployed.Roles(), id) {
 		return Handler{}, unknownFunction(app, id)
 	}
-	w, err := newWiring(app, getenv, logger)
+	w, err := newWiring(app, getenv, config, logger)
 	if err != nil {
 		return Handler{}, err
 	}

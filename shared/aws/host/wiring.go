@@ -30,7 +30,7 @@ type wiring struct {
 	endpoint string // of @connections
 }
 
-func newWiring(app *eddy.App, getenv func(string) string, logger *slog.Logger) (*wiring, error) {
+func newWiring(app *eddy.App, getenv func(string) string, config aws.Config, logger *slog.Logger) (*wiring, error) {
 	var missing []string
 	env := func(name string) string {
 		value := getenv(name)
@@ -40,7 +40,7 @@ func newWiring(app *eddy.App, getenv func(string) string, logger *slog.Logger) (
 		return value
 	}
 	w := &wiring{
-		engine: &engine{app: app, logger: logger}, config: configOf(getenv),
+		engine: &engine{app: app, logger: logger}, config: config,
 		stack: env(deployed.EnvStack), queues: env(deployed.EnvQueues),
 	}
 	w.lambdas = newInvoker(w.config, env(deployed.EnvLambdas), w.stack)

@@ -70,6 +70,17 @@ type Call struct {
 
 	// IdempotencyKey is the function's, see eddy.IdempotencyKey.
 	IdempotencyKey string `json:"idempotency_key,omitempty"`
+
+	// Idempotency is of a call that a client may make again.
+	Idempotency *Idempotency `json:"idempotency,omitempty"`
+}
+
+// Idempotency is an idempotency.Request as it travels.
+type Idempotency struct {
+	Function string `json:"function"`
+	Key      string `json:"key"`
+	Caller   string `json:"caller"`
+	Digest   string `json:"digest"`
 }
 
 // Cause returns the cause of the call.
@@ -82,8 +93,9 @@ type Invocation struct {
 
 // Reply answers a Call.
 type Reply struct {
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  *Failure        `json:"error,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"`
+	Replayed bool            `json:"replayed,omitempty"` // the result was told before
+	Error    *Failure        `json:"error,omitempty"`
 }
 
 // Failure is an errs.Error as it travels. The cause stays behind: it was logged where it happened.
