@@ -29,7 +29,7 @@ func (d *drawing) drawHTTP() {
 			AllowOrigins:  jsii.Strings(origins...),
 			AllowMethods:  jsii.Strings("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
 			AllowHeaders:  jsii.Strings("*"),
-			ExposeHeaders: jsii.Strings("X-Request-Id", "X-Next-Cursor", "Retry-After"),
+			ExposeHeaders: jsii.Strings("X-Request-Id", "X-Next-Cursor", "Retry-After", "Idempotent-Replayed"),
 			MaxAge:        jsii.Number(corsMaxAge),
 		}
 	}

@@ -156,7 +156,7 @@ func TestOnlyListedOriginsMayCall(t *testing.T) {
 		t.Errorf("without origins: %s", got)
 	}
 	want := `{"AllowHeaders":["*"],"AllowMethods":["GET","HEAD","POST","PUT","PATCH","DELETE"],"AllowOrigins":["https://example.org"],` +
-		`"ExposeHeaders":["X-Request-Id","X-Next-Cursor","Retry-After"],"MaxAge":600}`
+		`"ExposeHeaders":["X-Request-Id","X-Next-Cursor","Retry-After","Idempotent-Replayed"],"MaxAge":600}`
 	if diff := cmp.Diff(want, text(cors(small()))); diff != "" {
 		t.Errorf("with origins (-want +got):\n%s", diff)
 	}

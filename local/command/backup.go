@@ -26,7 +26,7 @@ func backupCommand() Command {
 			data := c.flags.String("data", defaultData,
 				"`directory` of the data, read when no gateway answers; given without -url, nothing else is; or EDDY_DATA")
 			force := c.flags.Bool("force", false, "replace FILE when it is there")
-			arguments, err := c.parse(1, 1)
+			arguments, err := c.parse(1)
 			if err != nil {
 				return err
 			}
@@ -107,18 +107,16 @@ func restoreCommand() Command {
 		Name: "restore", Arguments: "FILE", Summary: "Makes a data directory of what backup wrote", about: restoreAbout,
 		run: func(c *call) error {
 			data := c.flags.String("data", defaultData, "`directory` to make; or EDDY_DATA")
-			arguments, err := c.parse(1, 1)
+			arguments, err := c.parse(1)
 			if err != nil {
 				return err
 			}
 			dir := c.orEnvironment("data", *data, "EDDY_DATA")
-			file, err := os.Open(arguments[0])
-			if err != nil {
-				return err
-			}
-			defer file.Close()
 			progress := c.progress("bytes")
-			if err := pebblestore.Restore(c.ctx, io.TeeReader(file, progress), dir, nil); err != nil {
+			err = readFile(arguments[0], func(file *os.File) error {
+				return pebblestore.Restore(c.ctx, io.TeeReader(file, progress), dir, nil)
+			})
+			if err != nil {
 				return err
 			}
 			progress.end()

@@ -96,8 +96,8 @@ type call struct {
 	flags   *flag.FlagSet
 }
 
-// parse reads flags and arguments, which may stand in any order, and returns the arguments: from least to most of them.
-func (c *call) parse(least, most int) ([]string, error) {
+// parse reads flags and arguments, which may stand in any order, and returns the arguments: at least one, and at most so many.
+func (c *call) parse(most int) ([]string, error) {
 	var arguments []string
 	for rest := c.args; ; {
 		if err := c.flags.Parse(rest); err != nil {
@@ -111,7 +111,7 @@ func (c *call) parse(least, most int) ([]string, error) {
 		}
 		arguments, rest = append(arguments, rest[0]), rest[1:]
 	}
-	if n := len(arguments); n < least || n > most {
+	if n := len(arguments); n == 0 || n > most {
 		return nil, misuse("it takes %s", c.command.Arguments)
 	}
 	return arguments, nil

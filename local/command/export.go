@@ -40,7 +40,7 @@ func exportCommand() Command {
 		run: func(c *call) error {
 			application := c.applicationFlags()
 			force := c.flags.Bool("force", false, "replace FILE when it is there")
-			arguments, err := c.parse(1, 1)
+			arguments, err := c.parse(1)
 			if err != nil {
 				return err
 			}
@@ -109,7 +109,7 @@ func importCommand() Command {
 		Name: "import", Arguments: "FILE|-", Summary: "Reads what export wrote into an application", about: importAbout,
 		run: func(c *call) error {
 			application := c.applicationFlags()
-			arguments, err := c.parse(1, 1)
+			arguments, err := c.parse(1)
 			if err != nil {
 				return err
 			}
@@ -118,24 +118,25 @@ func importCommand() Command {
 				return err
 			}
 			defer client.Close()
-			in := c.Stdin
-			if arguments[0] != "-" {
-				file, err := os.Open(arguments[0])
-				if err != nil {
-					return err
-				}
-				defer file.Close()
-				if err := readExport(file, func(json.RawMessage) error { return nil }); err != nil {
-					return fmt.Errorf("%s: %w; nothing was imported", arguments[0], err)
-				}
-				if _, err := file.Seek(0, io.SeekStart); err != nil {
-					return err
-				}
-				in = file
+			if arguments[0] == "-" {
+				err = c.importAll(client, c.Stdin)
+			} else {
+				err = readFile(arguments[0], func(file *os.File) error { return c.importFile(client, file) })
 			}
-			return explain(c.importAll(client, in), client.URL)
+			return explain(err, client.URL)
 		},
 	}
+}
+
+// importFile imports an export that is whole.
+func (c *call) importFile(client *remote.Client, file *os.File) error {
+	if err := readExport(file, func(json.RawMessage) error { return nil }); err != nil {
+		return fmt.Errorf("%s: %w; nothing was imported", file.Name(), err)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return c.importAll(client, file)
 }
 
 // The bounds of one call of data::import.

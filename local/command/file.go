@@ -37,6 +37,16 @@ func writeFile(path string, force bool, write func(file *os.File) error) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// readFile has read read the file at path.
+func readFile(path string, read func(file *os.File) error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(file), file.Close())
+}
+
+// mayWrite refuses a path that is taken, unless force.
 func mayWrite(path string, force bool) error {
 	if _, err := os.Stat(path); err == nil && !force {
 		return fmt.Errorf("%s is there already: choose another name, or replace it with -force", path)

@@ -31,7 +31,7 @@ func lettersCommand() Command {
 				everything: c.flags.Bool("everything", false, "with -all: of all functions"),
 			}
 			application := c.applicationFlags()
-			arguments, err := c.parse(1, 1_000_000)
+			arguments, err := c.parse(1_000_000)
 			if err != nil {
 				return err
 			}

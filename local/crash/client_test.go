@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -28,6 +29,7 @@ const (
 type reply struct {
 	outcome outcome
 	status  int
+	header  http.Header
 	body    []byte
 	err     error // why there was no answer
 }
@@ -55,11 +57,14 @@ func (c *client) close() {
 }
 
 // do sends a request with a JSON body, none when body is nil, and waits for its end.
-func (c *client) do(method, path string, body any) reply {
+func (c *client) do(method, path string, body any) reply { return c.send(method, path, nil, body) }
+
+// send is do with headers.
+func (c *client) send(method, path string, header http.Header, body any) reply {
 	if err := c.connect(); err != nil {
 		return reply{outcome: unsent, err: err}
 	}
-	r, err := c.exchange(method, path, body)
+	r, err := c.exchange(method, path, header, body)
 	if err != nil {
 		c.close()
 		return reply{outcome: uncertain, err: err}
@@ -79,7 +84,7 @@ func (c *client) connect() error {
 	return nil
 }
 
-func (c *client) exchange(method, path string, body any) (reply, error) {
+func (c *client) exchange(method, path string, header http.Header, body any) (reply, error) {
 	var content []byte
 	if body != nil {
 		var err error
@@ -91,6 +96,7 @@ func (c *client) exchange(method, path string, body any) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	maps.Copy(request.Header, header)
 	request.Header.Set("Content-Type", "application/json")
 	if err := c.conn.SetDeadline(time.Now().Add(requestLimit)); err != nil {
 		return reply{}, err
@@ -107,7 +113,9 @@ func (c *client) exchange(method, path string, body any) (reply, error) {
 	if response.Close {
 		c.close()
 	}
-	return reply{outcome: outcomeOf(response.StatusCode), status: response.StatusCode, body: answer}, err
+	return reply{
+		outcome: outcomeOf(response.StatusCode), status: response.StatusCode, header: response.Header, body: answer,
+	}, err
 }
 
 func outcomeOf(status int) outcome {
@@ -124,6 +132,11 @@ func outcomeOf(status int) outcome {
 // invoke calls a function by its id.
 func (c *client) invoke(function string, payload any) reply {
 	return c.do(http.MethodPost, "/_eddy/invoke/"+function, payload)
+}
+
+// later has a function run later: action is "void", or "enqueue:" and the name of its queue.
+func (c *client) later(function, action string, payload any) reply {
+	return c.send(http.MethodPost, "/_eddy/invoke/"+function, http.Header{"X-Eddy-Action": {action}}, payload)
 }
 
 // read calls a function, or gets a path, that has to answer, and decodes the answer.

@@ -46,6 +46,7 @@ type journal struct {
 	todos   []*todoRecord
 	entries []*entryRecord
 	created int
+	duties
 
 	acknowledged, uncertain int
 	faults
@@ -53,6 +54,7 @@ type journal struct {
 
 func newJournal(name string, entries int) *journal {
 	j := &journal{name: name}
+	j.moves = belief[int]{0}
 	for i := range entries {
 		j.entries = append(j.entries, &entryRecord{key: fmt.Sprintf("%s-%d", name, i), state: belief[entryState]{{}}})
 	}

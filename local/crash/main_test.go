@@ -2,6 +2,7 @@ package crash_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -20,7 +21,14 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asGateway) != "" {
+	switch began := os.Getenv(asQuickGateway); {
+	case began != "":
+		if err := serveQuickly(began); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	case os.Getenv(asGateway) != "":
 		gateway.Main(app())
 	}
 	goleak.VerifyTestMain(m)

@@ -42,13 +42,19 @@ var (
 // launch starts a gateway on a data directory, at ports of its own choice unless args say otherwise.
 func launch(t *testing.T, data string, args ...string) *process {
 	t.Helper()
+	return launchAs(t, asGateway+"=1", data, args...)
+}
+
+// launchAs is launch of whatever kind of gateway the environment asks for.
+func launchAs(t *testing.T, environment, data string, args ...string) *process {
+	t.Helper()
 	args = append([]string{"-data", data, "-http", "127.0.0.1:0", "-stream", "127.0.0.1:0"}, args...)
 	p := &process{
 		command: exec.Command(os.Args[0], args...),
 		exited:  make(chan struct{}),
 		serves:  make(chan struct{}),
 	}
-	p.command.Env = append(os.Environ(), asGateway+"=1")
+	p.command.Env = append(os.Environ(), environment)
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +73,12 @@ func launch(t *testing.T, data string, args ...string) *process {
 func start(t *testing.T, data string, args ...string) *process {
 	t.Helper()
 	p := launch(t, data, args...)
+	p.awaitStart(t)
+	return p
+}
+
+func (p *process) awaitStart(t *testing.T) {
+	t.Helper()
 	select {
 	case <-p.serves:
 	case <-p.exited:
@@ -75,7 +87,6 @@ func start(t *testing.T, data string, args ...string) *process {
 		p.kill()
 		t.Fatalf("the gateway does not serve after %s:\n%s", startLimit, p.said())
 	}
-	return p
 }
 
 // listen takes in what the process says, to its end.

@@ -21,6 +21,7 @@ type writer struct {
 	*journal
 	client *client
 	random *rand.Rand
+	clock  *quickClock
 }
 
 // newJournals returns the journals of all writers.
@@ -36,6 +37,7 @@ func newJournals() []*journal {
 type load struct {
 	address     string
 	seed, round uint64 // the choices follow from these
+	clock       *quickClock
 
 	limit   int64  // after so many writes
 	reached func() // this is called, once, while the writers go on
@@ -50,6 +52,7 @@ func (l *load) write(journals []*journal) {
 			journal: j,
 			client:  &client{address: l.address},
 			random:  rand.New(rand.NewPCG(l.seed, l.round<<8|uint64(i))),
+			clock:   l.clock,
 		}
 		all.Go(func() {
 			defer w.client.close()
@@ -63,12 +66,15 @@ func (l *load) write(journals []*journal) {
 	all.Wait()
 }
 
-// step makes one write and reports whether the gateway is still there. What is uncertain rests until it was looked at.
+// step makes one request and reports whether the gateway is still there. What is uncertain rests until it was looked at.
 func (w *writer) step() bool {
-	if w.random.IntN(2) == 0 {
+	switch w.random.IntN(3) {
+	case 0:
 		if r := w.entries[w.random.IntN(len(w.entries))]; len(r.state) == 1 {
 			return w.writeEntry(r)
 		}
+	case 1:
+		return w.attend()
 	}
 	if r := w.pickTodo(); r != nil {
 		return w.writeTodo(r)

@@ -53,7 +53,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-const serveAbout = "Serves the application on this machine, durably, until it is interrupted.\n\nUsage: go run ./local [serve] [flags]\n\nFlags:\n"
+const serveAbout = `Serves the application on this machine, durably, until it is interrupted.
+
+Usage: go run ./local [serve] [flags]
+
+Flags:
+`
 
 // parse reads the flags; one that is not given is taken from its environment variable, then from the default.
 func parse(args []string, getenv func(string) string, usage io.Writer) (Config, error) {

@@ -233,10 +233,10 @@ func (g *Gateway) Engine() *engine.Engine { return g.engine }
 // recoverPanic keeps the process alive when a request panics outside of a function, where it was not caught already.
 func (g *Gateway) recoverPanic(w http.ResponseWriter) {
 	p := recover()
-	switch {
-	case p == nil:
+	switch p {
+	case nil:
 		return
-	case p == http.ErrAbortHandler: //nolint:errorlint // it is that very value, for net/http
+	case http.ErrAbortHandler:
 		panic(p)
 	}
 	g.logger.Error("a request panicked", "request_id", door.RequestIDOf(w), "panic", p, "stack", string(debug.Stack()))

@@ -39,8 +39,15 @@ func tryDial(t *testing.T, g *Gateway, from string) net.Conn {
 	return conn
 }
 
-// answer reads one answer from a connection, whole.
-func answer(t *testing.T, conn net.Conn) (*http.Response, string) {
+// reply is an answer that was read whole.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// answer reads one answer from a connection.
+func answer(t *testing.T, conn net.Conn) reply {
 	t.Helper()
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -51,7 +58,7 @@ func answer(t *testing.T, conn net.Conn) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response, string(body)
+	return reply{response.StatusCode, response.Header, string(body)}
 }
 
 const get = "GET /todos HTTP/1.1\r\nHost: localhost\r\n"
@@ -68,8 +75,8 @@ func TestAFloodOfHalfOpenRequestsLeavesOthersServed(t *testing.T) {
 	flood()
 	for i := range 150 {
 		conn := dial(t, g, fmt.Sprintf("127.0.1.%d", i+1), get+"\r\n")
-		if response, body := answer(t, conn); response.StatusCode != 200 {
-			t.Fatalf("request %d: %s %s", i, response.Status, body)
+		if got := answer(t, conn); got.status != 200 {
+			t.Fatalf("request %d: %d %s", i, got.status, got.body)
 		}
 		if i == 75 {
 			flood()
@@ -109,15 +116,15 @@ func TestPromisedBodiesTakeNoMemoryAndOneClientNotAllRequests(t *testing.T) {
 		runtime.Gosched()
 	}
 	_, _ = io.WriteString(limit, get+"\r\n")
-	response, body := answer(t, limit)
-	if response.StatusCode != 503 || response.Header.Get("Retry-After") != "1" || !strings.Contains(body, `"unavailable"`) {
-		t.Errorf("beyond its half the client gets %s %v %s", response.Status, response.Header, body)
+	got := answer(t, limit)
+	if got.status != 503 || got.header.Get("Retry-After") != "1" || !strings.Contains(got.body, `"unavailable"`) {
+		t.Errorf("beyond its half the client gets %d %v %s", got.status, got.header, got.body)
 	}
-	if response, body := answer(t, dial(t, g, "127.0.0.2", get+"\r\n")); response.StatusCode != 200 {
-		t.Errorf("another client gets %s %s", response.Status, body)
+	if got := answer(t, dial(t, g, "127.0.0.2", get+"\r\n")); got.status != 200 {
+		t.Errorf("another client gets %d %s", got.status, got.body)
 	}
-	if response, body := answer(t, dial(t, g, "127.0.0.66", "GET /_eddy/health HTTP/1.1\r\nHost: localhost\r\n\r\n")); response.StatusCode != 200 {
-		t.Errorf("health is limited: %s %s", response.Status, body)
+	if got := answer(t, dial(t, g, "127.0.0.66", "GET /_eddy/health HTTP/1.1\r\nHost: localhost\r\n\r\n")); got.status != 200 {
+		t.Errorf("health is limited: %d %s", got.status, got.body)
 	}
 }
 
@@ -162,8 +169,8 @@ func TestAChunkedBodyWithoutEndIsRefusedAtItsLimit(t *testing.T) {
 		}
 		sent <- n
 	}()
-	if response, body := answer(t, conn); response.StatusCode != 413 || !strings.Contains(body, `"too_large"`) {
-		t.Errorf("%s %s", response.Status, body)
+	if got := answer(t, conn); got.status != 413 || !strings.Contains(got.body, `"too_large"`) {
+		t.Errorf("%d %s", got.status, got.body)
 	}
 	conn.Close()
 	if n := <-sent; n == 1000 {
@@ -209,8 +216,7 @@ func TestAClientIsHeldToItsRate(t *testing.T) {
 		c.Now = func() time.Time { return now }
 	})
 	status := func(from, path string) int {
-		response, _ := answer(t, dial(t, g, from, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
-		return response.StatusCode
+		return answer(t, dial(t, g, from, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).status
 	}
 	for i := range 6 {
 		if got, want := status("127.0.0.2", "/todos"), 200; i < 4 && got != want || i >= 4 && got != 429 {
@@ -252,8 +258,8 @@ func TestASocketIsAConnectionAndNoRequestInFlight(t *testing.T) {
 	for i := range 8 { // half open, each takes the place of one before it
 		dial(t, g, fmt.Sprintf("127.0.0.%d", 10+i), get)
 	}
-	if response, _ := answer(t, dial(t, g, "127.0.0.9", get+"\r\n")); response.StatusCode != 200 {
-		t.Errorf("another client gets %s", response.Status)
+	if got := answer(t, dial(t, g, "127.0.0.9", get+"\r\n")); got.status != 200 {
+		t.Errorf("another client gets %d", got.status)
 	}
 	for _, socket := range sockets {
 		if err := socket.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ping"}`)); err != nil {

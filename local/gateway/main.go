@@ -41,7 +41,7 @@ func run(app *eddy.App, args []string, environment command.Environment) int {
 	case ok:
 		return named.Run(interrupted, rest, environment)
 	case name == "serve":
-		return serveUntil(app, rest, environment, interrupted, stop)
+		return serveUntil(interrupted, stop, app, rest, environment)
 	case name == "help":
 		return help(app, rest, environment)
 	default:
@@ -68,7 +68,9 @@ func help(app *eddy.App, args []string, environment command.Environment) int {
 }
 
 // serveUntil serves until interrupted.
-func serveUntil(app *eddy.App, args []string, environment command.Environment, interrupted context.Context, stop func()) int {
+func serveUntil(
+	interrupted context.Context, stop func(), app *eddy.App, args []string, environment command.Environment,
+) int {
 	stdout, stderr := environment.Stdout, environment.Stderr
 	config, err := parse(args, environment.Getenv, stdout)
 	switch {

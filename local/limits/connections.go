@@ -9,6 +9,7 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"math"
 	"net"
 	"net/http"
@@ -201,6 +202,15 @@ func (c *connection) Close() error {
 		c.of.mu.Unlock()
 	}
 	return c.Conn.Close()
+}
+
+// CloseWrite ends what is sent, so that the other side can read all of it: net/http and WebSockets close that way.
+func (c *connection) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 type connectionKey struct{}

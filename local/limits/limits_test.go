@@ -166,6 +166,19 @@ func TestConnectionsAtWorkStay(t *testing.T) {
 	<-busy.closed
 }
 
+func TestAConnectionCanEndWhatItSends(t *testing.T) {
+	t.Parallel()
+	v := open(t, 2, 2).admit("127.0.0.1")
+	half, ok := v.conn.(interface{ CloseWrite() error })
+	if !ok {
+		t.Fatal("it cannot")
+	}
+	if err := half.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	<-v.closed
+}
+
 func TestOneClientGetsHalfOfTheRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	d := open(t, 8, 4)

@@ -75,17 +75,27 @@ func (r *run) derivedKey(id string, payload document.Value) string {
 	if r.Invocation.IdempotencyKey == "" {
 		return ""
 	}
-	for r.outer != nil {
-		r = r.outer
-	}
 	call := port.Digest(id, string(payload))
+	return port.Digest(r.Invocation.IdempotencyKey, call, strconv.Itoa(r.number(call)))
+}
+
+// number tells a call from those before it that are equal: 1 for the first one. When a Transact runs again, its calls get
+// the numbers that they had.
+func (r *run) number(call string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.calls == nil {
 		r.calls = make(map[string]int)
 	}
 	r.calls[call]++
-	return port.Digest(r.Invocation.IdempotencyKey, call, strconv.Itoa(r.calls[call]))
+	n := r.calls[call]
+	if r.outer == nil {
+		return n
+	}
+	if n > len(r.numbers[call]) {
+		r.numbers[call] = append(r.numbers[call], r.outer.number(call))
+	}
+	return r.numbers[call][n-1]
 }
 
 // origin names what the run began with, for the chains of causes that begin here.

@@ -112,6 +112,10 @@ func (e *event) change() (*port.Change, error) {
 	if want := e.eventType(change); e.EventType != want {
 		return nil, Invalid("event_type", fmt.Sprintf("must be %q for these values", want))
 	}
+	change.Expired = e.Reason == expired
+	if e.Reason != "" && !(change.Expired && change.Kind() == port.Deleted) {
+		return nil, Invalid("reason", fmt.Sprintf("must be %q, of a deletion, or absent", expired))
+	}
 	return change, nil
 }
 

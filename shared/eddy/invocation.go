@@ -59,6 +59,8 @@ type run struct {
 	logger *slog.Logger
 	header http.Header    // set by SetHeader
 	calls  map[string]int // how often Call was made with equal function and payload
+
+	numbers map[string][]int // of a Transact: which of the outer run's calls they are; kept when it runs again
 }
 
 type runKey struct{}
@@ -141,9 +143,9 @@ func DeliveryID(ctx context.Context) string {
 	return r.DeliveryID
 }
 
-// IdempotencyKey returns a key that is the same whenever the same run of the function is made again, for the outside world to
-// tell a repetition by: of a delivery its id, as DeliveryID, of an HTTP request or an invoke one derived of its Idempotency-Key.
-// A function that was called by Call gets a key derived of its caller's, the function and the payload: the same again
+// IdempotencyKey returns a key that is the same whenever the same run of the function is made again, for the outside world
+// to tell a repetition by: of a delivery its id, as DeliveryID, of an HTTP request or an invoke one derived of its
+// Idempotency-Key. A function that was called by Call gets a key derived of its caller's, the function and the payload: the same again
 // when the caller runs again, whatever else that does then. It is "" when the run began with a request without a key.
 func IdempotencyKey(ctx context.Context) string {
 	r, err := current(ctx)

@@ -3,6 +3,7 @@ package eddy
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
@@ -51,9 +52,10 @@ type openAPIBody struct {
 }
 
 type openAPIResponse struct {
-	Ref         string    `json:"$ref,omitempty"`
-	Description string    `json:"description,omitempty"`
-	Content     mediaType `json:"content,omitempty"`
+	Ref         string                   `json:"$ref,omitempty"`
+	Description string                   `json:"description,omitempty"`
+	Headers     map[string]openAPISchema `json:"headers,omitempty"`
+	Content     mediaType                `json:"content,omitempty"`
 }
 
 // mediaType is the content of a body, by its media type.
@@ -135,12 +137,30 @@ func (w *openAPIWriter) operation(r *Route, n int) *operation {
 		op.Tags = []string{area}
 	}
 	w.addInput(op, r)
+	if r.Method != http.MethodGet {
+		op.Parameters = append(op.Parameters, parameter{"Idempotency-Key", "header", false, idempotencyKeySchema()})
+	}
+	if r.Rate > 0 {
+		op.Responses["429"] = openAPIResponse{
+			Description: fmt.Sprintf("The route takes %d requests a second, and %d at once after a pause.", r.Rate, r.Burst),
+			Headers:     map[string]openAPISchema{"Retry-After": {&jsonschema.Schema{Type: "integer"}}},
+			Content:     jsonContent(w.schema(w.outputs, reflect.TypeFor[envelope]())),
+		}
+	}
 	success := openAPIResponse{Description: http.StatusText(r.Status)}
 	if r.Status != http.StatusNoContent {
 		success.Content = jsonContent(w.schema(w.outputs, f.Output))
 	}
 	op.Responses[strconv.Itoa(r.Status)] = success
 	return op
+}
+
+// idempotencyKeySchema is of the header that makes it safe to send a request again, see package idempotency.
+func idempotencyKeySchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "string", Pattern: "^[ -~]{1,255}$",
+		Description: "Names the request. When it is sent again under this name, it is answered as before and does nothing.",
+	}
 }
 
 // schema returns the schema of t without the dialect, which OpenAPI states for the whole.

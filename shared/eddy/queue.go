@@ -27,10 +27,10 @@ type QueueOption interface{ applyToQueue(*QueueTrigger) }
 // Queue runs the function for each message of a queue: the function's input. A queue has one function, and a function at
 // most one queue.
 //
-// A message is a delivery, as a change is to a reaction: it is durable before Enqueue returns, what the function does through
-// Eddy is one transaction and takes effect exactly once, and a failure is retried, up to MaxAttempts, with the waits of Backoff; then
-// the message is kept as a dead letter. Up to Concurrency messages are handled at a time. One that was handed out is hidden
-// from others until its run has ended, or the function's Timeout is over.
+// A message is a delivery, as a change is to a reaction: it is durable before Enqueue returns, what the function does
+// through Eddy is one transaction and takes effect exactly once, and a failure is retried, up to MaxAttempts, with the
+// waits of Backoff; then the message is kept as a dead letter. Up to Concurrency messages are handled at a time. One that
+// was handed out is hidden from others until its run has ended, or the function's Timeout is over.
 //
 // Without FIFO messages are handled in no order.
 func Queue(name string, opts ...QueueOption) Option {
@@ -42,11 +42,14 @@ func Queue(name string, opts ...QueueOption) Option {
 		f.Queue = &QueueTrigger{Name: name}
 		f.checkName("queue", name, validQueue)
 		for _, opt := range opts {
-			if opt == nil {
+			switch opt {
+			case nil:
 				f.mistake("Queue(%q): an option is nil", name)
-				continue
+			case FIFO(""):
+				f.mistake("Queue(%q): FIFO names no member", name)
+			default:
+				opt.applyToQueue(f.Queue)
 			}
-			opt.applyToQueue(f.Queue)
 		}
 		if d := f.Queue.Delay; d < 0 || d > MaxDelay {
 			f.mistake("Queue(%q): Delay(%s) must be from 0 to %s", name, d, MaxDelay)
@@ -59,14 +62,15 @@ const maxQueueName = 80
 
 func validQueue(name string) error {
 	if !isFunctionID(name) || len(name) > maxQueueName {
-		return errs.New(errs.InvalidArgument, "names of queues are made of letters, digits, - and _, at most %d of them", maxQueueName)
+		return errs.New(errs.InvalidArgument,
+			"names of queues are words of letters, digits, - and _, joined by ::, of at most %d bytes", maxQueueName)
 	}
 	return nil
 }
 
 // FIFO puts the messages of a queue that have the same value in a first-level member, such as "customer_id", behind each
-// other: they are handled one after the other, in the order they were enqueued in. A message that fails holds up those behind it
-// until it succeeds or becomes a dead letter. The value is a string, a number or a boolean.
+// other: they are handled one after the other, in the order they were enqueued in. A message that fails holds up those
+// behind it until it succeeds or becomes a dead letter. The value is a string, a number or a boolean.
 func FIFO(member string) QueueOption { return fifoOption(member) }
 
 type fifoOption string
@@ -76,8 +80,8 @@ func (o fifoOption) applyToQueue(q *QueueTrigger) { q.Group = string(o) }
 // DelayOption is what Delay returns: an option of Queue and of Enqueue.
 type DelayOption time.Duration
 
-// Delay holds messages back: of Queue, every message; of Enqueue, this one, in place of what the queue says. At most
-// MaxDelay. In a queue with FIFO, those behind a message in its group wait with it.
+// Delay holds messages back: of Queue, every message; of Enqueue, this one, in place of what the queue says. It is at
+// most MaxDelay. In a queue with FIFO, those behind a message in its group wait with it.
 func Delay(d time.Duration) DelayOption { return DelayOption(d) }
 
 func (d DelayOption) applyToQueue(q *QueueTrigger) { q.Delay = time.Duration(d) }
@@ -87,8 +91,8 @@ func (d DelayOption) applyToMessage(delay *time.Duration) { *delay = time.Durati
 // EnqueueOption is an option of Enqueue: Delay.
 type EnqueueOption interface{ applyToMessage(delay *time.Duration) }
 
-// Enqueue puts a message into a queue and returns the id of its delivery. In a reaction, or any other delivery, it is part of
-// the transaction. The calling function declares it with Uses(Enqueues(queue)).
+// Enqueue puts a message into a queue and returns the id of its delivery. In a reaction, or any other delivery, it is
+// part of the transaction. The calling function declares it with Uses(Enqueues(queue)).
 //
 // It fails with not_found when there is no such queue, with invalid_argument for a delay that is out of range and for a
 // message without the member that a FIFO queue goes by, and with permission_denied for a queue that is not declared.

@@ -35,7 +35,8 @@ type CronFields struct {
 }
 
 // Every runs the function each time that d has passed since the beginning of the Unix epoch: Every(time.Hour) at the full
-// hour, in UTC. d is a whole number of minutes, as schedules on AWS are. See Cron for what is promised.
+// hour, in UTC. d is a whole number of minutes, as schedules on AWS are; there, one that divides neither an hour nor a day
+// counts from when it is deployed. See Cron for what is promised.
 func Every(d time.Duration) Option {
 	return func(f *Function) {
 		if d < time.Minute || d%time.Minute != 0 || d > maxEvery {
@@ -49,12 +50,13 @@ func Every(d time.Duration) Option {
 const maxEvery = 365 * 24 * time.Hour
 
 // Cron runs the function at the times that an expression of five fields selects, in UTC: minute, hour, day of the month,
-// month, day of the week (0 or SUN is Sunday), such as "*/5 * * * *" or "30 6 * * MON-FRI". Only one of the two kinds of day can be
-// restricted.
+// month, day of the week (0 or SUN is Sunday), such as "*/5 * * * *" or "30 6 * * MON-FRI". Only one of the two kinds of
+// day can be restricted.
 //
-// A tick is a delivery: it is durable before the function runs, its effects happen exactly once, and a failure is retried. Ticks
-// of one schedule run one after the other. None is doubled. Those that are due while the application does not run become one
-// tick, the last one, whose Missed counts the others; EventBridge Scheduler, on AWS, hands out each for itself.
+// A tick is a delivery: it is durable before the function runs, its effects happen exactly once, and a failure is
+// retried. Ticks of one schedule run one after the other. None is doubled. Those that are due while the application does
+// not run become one tick, the last one, whose Missed counts the others; EventBridge Scheduler, on AWS, hands out each
+// for itself.
 func Cron(expression string) Option {
 	return func(f *Function) {
 		s, problem := parseCron(expression)
@@ -92,6 +94,10 @@ func parseCron(expression string) (s *Schedule, problem string) {
 		Minutes: selected(spec.Minute, 0, 59), Hours: selected(spec.Hour, 0, 23), Days: selected(spec.Dom, 1, 31),
 		Months: selected(spec.Month, 1, 12), Weekdays: selected(spec.Dow, 0, 6),
 	}
+	if fields.Days == nil || fields.Weekdays == nil {
+		// Days that are all listed, as 1-31, restrict nothing. To the parser they would, and either kind of day would do.
+		spec.Dom, spec.Dow = starred(spec.Dom, fields.Days), starred(spec.Dow, fields.Weekdays)
+	}
 	switch {
 	case fields.Days != nil && fields.Weekdays != nil:
 		return nil, "days of the month and days of the week cannot both be restricted: leave one *"
@@ -99,6 +105,15 @@ func parseCron(expression string) (s *Schedule, problem string) {
 		return nil, "there is no such day"
 	}
 	return &Schedule{Expression: expression, Fields: fields, cron: spec}, ""
+}
+
+// starred returns the bits of a field that selects values, marked as the parser marks *, when that is every one.
+func starred(bits uint64, values []int) uint64 {
+	const star = 1 << 63
+	if values == nil {
+		return bits | star
+	}
+	return bits
 }
 
 // selected returns the values whose bits are set, nil when that is every one from first to last.
@@ -147,8 +162,8 @@ func (s *Schedule) Due(after, now time.Time) (last time.Time, count int64) {
 // TickTime is the text of a tick's time in its id and payload.
 func TickTime(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 
-// Tick returns the call that is a tick of one of the function's schedules. The time is the text that TickTime gives, or what
-// somebody else puts such a text in the place of. Ticks of one time are the same delivery.
+// Tick returns the call that is a tick of one of the function's schedules. The time is the text that TickTime gives, or
+// what somebody else puts such a text in the place of. Ticks of one time are the same delivery.
 func (f *Function) Tick(s *Schedule, at string, missed int64) port.Call {
 	schedule := port.Digest(f.ID, s.Expression)
 	payload := document.Value("{}")

@@ -70,13 +70,18 @@ func IfVersion(version int64) WriteOption {
 	return func(w *port.Write) { w.IfVersion = &version }
 }
 
-// TTL lets a document that is Set live for d, rounded up to whole seconds; without it a Set lets it live until it is deleted.
+// TTL lets a document that is Set live for d, above 0 and rounded up to whole seconds; without it a Set lets it live until
+// it is deleted. Update, Modify and Increment leave the time as it is.
 //
-// At its time the document is gone from every read at once, and conditions do not see it. Reactions run for its expiry as for a
-// deletion, with Change.Expired: locally within a second; on AWS when DynamoDB removes the row, mostly within minutes and at
-// the latest in some days, and in both at the latest before what a write over the document changes. Update, Modify and Increment leave the time as it is.
+// At its time the document is gone from every read at once, and conditions do not see it. Reactions run for its expiry as
+// for a deletion, with Change.Expired: locally within a second; on AWS when DynamoDB removes the row, mostly within minutes
+// and at the latest in some days; and in both at the latest before what a write over the document changes.
 func TTL(d time.Duration) WriteOption {
-	return func(w *port.Write) { w.TTL = d }
+	return func(w *port.Write) {
+		if w.TTL = d; d == 0 {
+			w.TTL = -1 // is refused, as any that is not above 0; 0 itself would be for ever
+		}
+	}
 }
 
 // Get returns the document at key; not_found when there is none.

@@ -22,9 +22,10 @@ import (
 //		...
 //	})
 //
-// Reads take no locks. Modify, Take, IfVersion and Check state conditions, which hold when the whole is committed. When one does
-// not hold any more because somebody else was faster, change runs again, up to 50 times, so it must do nothing else; then
-// Transact fails with conflict, naming the document. An error of change is returned as it is, and nothing has happened.
+// Reads take no locks. Modify, Take, IfVersion and Check state conditions, which hold when the whole is committed. When
+// one does not hold any more because somebody else was faster, change runs again, up to 50 times, so it must do nothing
+// else; then Transact fails with conflict, naming the document. An error of change is returned as it is, and nothing has
+// happened. Only what Call makes another function do is not a part of it: that has happened when Call returns.
 //
 // In a reaction, or any other delivery, it is a part of the transaction that the delivery is anyway.
 func Transact(ctx context.Context, change func(ctx context.Context) error) error {
@@ -32,9 +33,13 @@ func Transact(ctx context.Context, change func(ctx context.Context) error) error
 	if err != nil {
 		return err
 	}
+	numbers := make(map[string][]int)
 	for attempt := 1; ; attempt++ {
 		buffer := transaction.New(r.Engine)
-		inner := &run{Invocation: r.Invocation, function: r.function, request: r.request, changeID: r.changeID, outer: r}
+		inner := &run{
+			Invocation: r.Invocation, function: r.function, request: r.request, changeID: r.changeID,
+			outer: r, numbers: numbers,
+		}
 		inner.Engine = Over(buffer, r.Engine)
 		err := change(inner.within(ctx))
 		commit := buffer.End()
@@ -64,8 +69,8 @@ func (r *run) commitTransaction(ctx context.Context, commit port.Commit) error {
 	return err
 }
 
-// Over returns an engine whose documents are others: those of a transaction, say. Calls of functions stay what they are: they
-// take effect when they are made, each on its own.
+// Over returns an engine whose documents are others: those of a transaction, say. Calls of functions stay what they are:
+// they take effect when they are made, each on its own.
 func Over(documents port.Documents, engine Engine) Engine { return over{documents, engine} }
 
 type over struct {

@@ -2,6 +2,7 @@ package eddytest_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -69,9 +70,13 @@ func TestTimePassesByAdvanceAlone(t *testing.T) {
 	if got := app.Get("posts", "ada"); got != `{"gone":1,"sent":1}` {
 		t.Errorf("after three hours there is %s, want the document to have expired", got)
 	}
-	first := app.Get("posts", "all")
-	if want := `{"missed":2,"ticks":1}`; first != want && first != `{"missed":3,"ticks":1}` && first != `{"missed":1,"ticks":2}` {
-		t.Errorf("after three hours the ticks are %s, want %s", first, want)
+	var all post
+	if err := json.Unmarshal([]byte(app.Get("posts", "all")), &all); err != nil {
+		t.Fatal(err)
+	}
+	// It is for the machine's clock to say whether a full hour has been passed beside these three.
+	if due := all.Ticks + all.Missed; all.Ticks < 1 || due < 3 || due > 4 {
+		t.Errorf("after three hours there were %d ticks that count %d as missed", all.Ticks, all.Missed)
 	}
 }
 

@@ -48,7 +48,8 @@ type Run func(ctx context.Context, documents port.Documents) (Answer, error)
 // earlier one.
 //
 // A run that fails, with an error or an answer of 400 and above, has no effect, and Do returns what it returned. A run whose
-// documents were changed by others meanwhile is made again, so it must do nothing beside what goes through documents. Do fails with
+// documents were changed by others meanwhile is made again, so it must do nothing but what goes through documents. Do fails
+// with
 //
 //   - condition_not_met when the key was used for another request,
 //   - too_large when the answer is too large to be kept,

@@ -483,7 +483,7 @@ func TestTheCallerIsTheCredential(t *testing.T) {
 	}
 }
 
-func TestARequestWithoutAKeyCostsNoAllocation(t *testing.T) {
+func TestARequestWithoutAKeyCostsNoAllocation(t *testing.T) { //nolint:paralleltest // it counts allocations
 	route := &eddy.Route{Method: "POST", Function: &eddy.Function{ID: "f"}}
 	r := &eddy.HTTPRequest{Method: "POST", Header: http.Header{"Content-Type": {"application/json"}}, Body: make([]byte, 100)}
 	allocations := testing.AllocsPerRun(100, func() {

@@ -18,13 +18,15 @@ type failure struct {
 	once   sync.Once
 	first  error         // set before failed is closed
 	failed chan struct{} // closed by the first fault
+
+	closing chan struct{} // closed before Pebble is
 }
 
 func newFailure(logger *slog.Logger) *failure {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &failure{logger: logger, failed: make(chan struct{})}
+	return &failure{logger: logger, failed: make(chan struct{}), closing: make(chan struct{})}
 }
 
 // fail makes the store refuse commits from now on.
@@ -54,8 +56,8 @@ func (f *failure) cause() error {
 	}
 }
 
-// listener hears of what fails in the background. Pebble would try again without end; what it could not write stays
-// in its log, where the next start finds it.
+// listener hears of what fails in the background. What Pebble could not write there stays in its log, where the next start
+// finds it.
 func (f *failure) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: f.fail,

@@ -37,7 +37,7 @@ const (
 	clockRow      = "mclock"      // the last version given and the last position used; in every batch that uses one
 	generationRow = "mgeneration" // the current generation of cursors and the position it began at
 	trimmedRow    = "mtrimmed"    // the position up to which the log was dropped
-	restoringRow  = "mrestoring"  // there while a backup is restored: this is no store yet
+	restoringRow  = "z"           // behind all others, while a backup is restored: this is no store yet
 )
 
 // documentKey returns the row of a document. With a prefix of keys for key, it is the prefix of their rows.

@@ -82,7 +82,7 @@ func (s *Store) openDatabase(dir string, files vfs.FS) error {
 
 func (s *Store) pebbleOptions(files vfs.FS, lock *pebble.Lock) *pebble.Options {
 	options := &pebble.Options{
-		FS:                          logFiles{files, s.failure},
+		FS:                          newFrozenFiles(files, s.failure),
 		Lock:                        lock,
 		Logger:                      s.failure,
 		EventListener:               s.failure.listener(),
@@ -105,6 +105,7 @@ func (s *Store) closeDatabase() error {
 	if s.failure.err() == nil {
 		flushed = s.db.Flush()
 	}
+	close(s.failure.closing)
 	return errors.Join(flushed, s.db.Close(), s.lock.Close())
 }
 

@@ -53,7 +53,10 @@ func restore(ctx context.Context, r io.Reader, dir string, files vfs.FS, lock *p
 	if err != nil {
 		return fmt.Errorf("opening the data directory %s: %w", dir, err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() {
+		close(s.failure.closing)
+		err = errors.Join(err, db.Close())
+	}()
 	if err := db.Set([]byte(restoringRow), nil, pebble.Sync); err != nil {
 		return errRestoring(err)
 	}

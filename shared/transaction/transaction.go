@@ -185,15 +185,20 @@ func (t *Transaction) Commit(ctx context.Context, commit port.Commit) ([]port.Re
 	if t.ended {
 		return nil, errs.New(errs.Unavailable, "the run that this write belongs to has ended")
 	}
+	if err := port.CheckWrites(commit.Writes); err != nil {
+		return nil, err
+	}
 	for i, w := range commit.Writes {
 		if err := t.check(ctx, i, w); err != nil {
 			return nil, err
 		}
 	}
+	undo := t.mark(commit.Writes)
 	results := make([]port.Result, len(commit.Writes))
 	for i, w := range commit.Writes {
 		result, err := t.apply(ctx, w)
 		if err != nil {
+			undo()
 			return nil, err
 		}
 		results[i] = result
@@ -201,6 +206,30 @@ func (t *Transaction) Commit(ctx context.Context, commit port.Commit) ([]port.Re
 	t.events = append(t.events, commit.Events...)
 	t.calls = append(t.calls, commit.Calls...)
 	return results, nil
+}
+
+// mark returns what takes back the writes that come after it, of documents that are among these.
+func (t *Transaction) mark(writes []port.Write) (undo func()) {
+	var before map[address]buffered
+	for _, w := range writes {
+		at := address{w.Collection, w.Key}
+		if b, known := t.writes[at]; known {
+			if before == nil {
+				before = make(map[address]buffered)
+			}
+			before[at] = *b
+		}
+	}
+	known := len(t.order)
+	return func() {
+		for _, at := range t.order[known:] {
+			delete(t.writes, at)
+		}
+		t.order = t.order[:known]
+		for at, b := range before {
+			*t.writes[at] = b
+		}
+	}
 }
 
 func (t *Transaction) check(ctx context.Context, index int, w port.Write) error {

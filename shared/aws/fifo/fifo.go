@@ -2,12 +2,14 @@
 //
 //	stream of documents -> Router -> queue of a function -> Receiver -> reaction.Runner
 //	                             +-> queue of the lanes (package sockets)
+//	schedule of a function -> Tick -> queue of the function
 //	queue of a function -> what crashed too often -> Crashed -> dead letters
 //
 // A lane is a message group. The Router has at most one message of a lane under way, and after a failure sends nothing
 // more of that lane, so that a queue receives the records of a lane in order: each of them once more after a failure, never
 // one before its turn. The Receiver acknowledges a message once nothing in it is owed. Repetitions are dropped by the
-// cursors of the store, not by the five minutes for which SQS remembers a message.
+// cursors of the store, not by the five minutes for which SQS remembers a message. A call that is held back waits in its queue,
+// hidden, with what is behind it in its lane.
 package fifo
 
 import (

@@ -131,8 +131,10 @@ func (s *sandbox) Do(r *http.Request) (*http.Response, error) {
 	}
 	service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	what := s.fateOf(operation, subjectOf(body))
-	if status, text, err := s.before(what, operation); status != 0 || err != nil {
-		return respond(status, []byte(text)), err
+	if status, text, err := s.before(what, operation); err != nil {
+		return nil, err
+	} else if status != 0 {
+		return respond(status, []byte(text)), nil
 	}
 	answer := s.queues.answer
 	if strings.HasPrefix(service, "DynamoDB") {
@@ -152,8 +154,10 @@ func (s *sandbox) invoke(lambda string, payload []byte) (*http.Response, error) 
 	if what == throttled || what == contended {
 		return respond(http.StatusTooManyRequests, nil), nil
 	}
-	if status, text, err := s.before(what, "Invoke"); status != 0 || err != nil {
-		return respond(status, []byte(text)), err
+	if status, text, err := s.before(what, "Invoke"); err != nil {
+		return nil, err
+	} else if status != 0 {
+		return respond(status, []byte(text)), nil
 	}
 	answer, ok := s.call(lambda, payload)
 	if !ok {
