@@ -328,6 +328,66 @@ const exported = `{"eddy":"export","format":1}
 {"eddy":"end","documents":3}
 `
 
+func TestAnExportOfOneGatewayIsImportedIntoAnother(t *testing.T) {
+	t.Parallel()
+	from, _ := serve(t, gateway.Config{Data: t.TempDir()})
+	to, _ := serve(t, gateway.Config{Data: t.TempDir()})
+	keys := []string{"bad"}
+	for i := range 130 { // more than a page, and than a batch
+		keys = append(keys, fmt.Sprintf("n%03d", i))
+	}
+	fill(t, from, keys...)
+	call(t, from, "state::set", `{"scope":"other","key":"/<&>","value":{"text":"\u2028 ü <&>"},"ttl_seconds":3600}`)
+	call(t, from, "stream::set", `{"stream_name":"live","group_id":"g","item_id":"i","data":{"n":1}}`)
+	fill(t, to, "n000", "kept")
+
+	file := filepath.Join(t.TempDir(), "export")
+	if got := succeed(t, "export", file, "-url", from.URL()); !strings.Contains(got.stderr, "133 documents") {
+		t.Errorf("export says %s", got.stderr)
+	}
+	for range 2 { // once more changes nothing
+		if got := succeed(t, "import", file, "-url", to.URL()); !strings.Contains(got.stderr, "133 documents") {
+			t.Errorf("import says %s", got.stderr)
+		}
+	}
+	call(t, to, "state::delete", `{"scope":"notes","key":"kept"}`)
+	settle(t, to)
+	for function, payload := range map[string]string{
+		"state::list": `{"scope":"notes","limit":1000}`, "state::get": `{"scope":"other","key":"/<&>"}`,
+		"stream::list": `{"stream_name":"live","group_id":"g"}`, "stream::list_all": `{}`, "state::list_groups": `{}`,
+	} {
+		got, want := call(t, to, function, payload), call(t, from, function, payload)
+		if function == "state::list" { // beside the values it tells versions, which are new
+			got, want = valuesOf(t, got), valuesOf(t, want)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s %s (-from +to):\n%s", function, payload, diff)
+		}
+	}
+	if got := call(t, to, "queue::dead_letters", `{}`); got != `{"items":[]}` {
+		t.Errorf("the import ran reactions: %s", got)
+	}
+	again := run(t, nil, "", "export", "-", "-url", to.URL())
+	if !strings.Contains(again.stdout, `"expires_at"`) {
+		t.Error("the time of expiry is lost")
+	}
+}
+
+// valuesOf returns keys and values of a list with keys.
+func valuesOf(t *testing.T, list string) string {
+	t.Helper()
+	var page struct {
+		Items []struct {
+			Key   string
+			Value json.RawMessage
+		}
+	}
+	if err := json.Unmarshal([]byte(list), &page); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s", page.Items)
+}
+
 func TestAnExportIsAllPagesBetweenTwoLines(t *testing.T) {
 	t.Parallel()
 	lines := strings.Split(exported, "\n")

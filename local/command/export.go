@@ -31,7 +31,7 @@ type (
 const exportAbout = `
 The first line is {"eddy":"export","format":1}, the last {"eddy":"end","documents":n}. Each line between them is
 a document {"scope","key","value"}, or a stream's item {"stream_name","group_id","item_id","value"}, with its
-version and, where it has one, the time in seconds of its expiry. Each is one that was there while the export ran.
+version and, where it has one, the time of its expiry. Each is one that was there while the export ran.
 "-" for FILE is the standard output.`
 
 func exportCommand() Command {

@@ -47,10 +47,12 @@ var (
 // app is the application of package functions and, beside it, reactions whose every effect can be counted:
 //
 //	ledger -> crash::count -> tally of the entry, tally of all, mirror -> crash::echo (two changes each) -> echo
+//	                       -> queue of followers -> crash::follow
 func app() *eddy.App {
 	app := functions.App()
-	eddy.React(app, "crash::count", count, ledger.Changes(), eddy.Uses(tallies, mirror))
+	eddy.React(app, "crash::count", count, ledger.Changes(), eddy.Uses(tallies, mirror, eddy.Enqueues("followers")))
 	eddy.React(app, "crash::echo", echo, tallies.Changes(eddy.Lane(anyLane)), eddy.Uses(echoes))
+	registerDuties(app)
 	eddy.Register(app, "crash::vitals", takeVitals)
 	return app
 }
@@ -68,7 +70,9 @@ func count(ctx context.Context, c eddy.Change[entry]) error {
 	}
 	t.Changes++
 	t.N, t.Version = number(c.New), c.Version
+	_, err = eddy.Enqueue(ctx, "followers", follower{Key: c.Key, Version: c.Version})
 	effects := []error{
+		err,
 		tallies.Increment(ctx, everything, "changes", 1),
 		tallies.Set(ctx, c.Key, t),
 		show(ctx, c),

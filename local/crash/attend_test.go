@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// maxLease is the longest life of a lease, in seconds of the gateway's clock; leaseSlack how much sooner or later than its
-// client thinks it may end: by the time of a request, which is a long one by a quick clock, and the gateway's look at the clock.
+// maxLease is the longest life of a lease, in seconds of the gateway's clock; leaseSlack how much later than it should be its
+// end may be told: that clock is quick, and the gateway looks at it now and then.
 const (
 	maxLease   = 30
 	leaseSlack = 120 * time.Second

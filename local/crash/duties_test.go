@@ -22,8 +22,8 @@ type follower struct {
 	Version int64  `json:"version"`
 }
 
-// done says how often each task of a client was done, by its number.
-type done map[string]int
+// doneTimes says how often each task of a client was done, by its number.
+type doneTimes map[string]int
 
 // queued is what the FIFO queue has kept of the tasks of a client.
 type queued struct {
@@ -46,19 +46,19 @@ type move struct {
 }
 
 var (
-	jobs      = eddy.Scope[done]("job")
+	jobs      = eddy.Scope[doneTimes]("job")
 	orders    = eddy.Scope[queued]("order")
 	followers = eddy.Scope[tally]("follower")
 	payments  = eddy.Scope[entry]("payment")
 	purses    = eddy.Scope[entry]("purse")
 	leases    = eddy.Scope[task]("lease")
-	expiries  = eddy.Scope[done]("expiry")
+	expiries  = eddy.Scope[doneTimes]("expiry")
 	schedules = eddy.Scope[ticked]("tick")
 )
 
-// duties registers what else is promised to happen once: messages of queues, ticks, expiries, transactions, and requests that
+// registerDuties registers what else is promised to happen once: messages of queues, ticks, expiries, transactions, and requests that
 // are sent again until they are answered.
-func duties(app *eddy.App) {
+func registerDuties(app *eddy.App) {
 	hasty := eddy.Backoff(time.Millisecond, 10*time.Millisecond)
 	eddy.Register(app, "crash::job", doJob, eddy.Queue("jobs"), hasty, eddy.Uses(jobs))
 	eddy.Register(app, "crash::order", takeOrder, eddy.Queue("orders", eddy.FIFO("client")), hasty, eddy.Uses(orders))

@@ -14,12 +14,13 @@ import (
 func TestTerminate(t *testing.T) {
 	t.Parallel()
 	data, journals, seed := t.TempDir(), newJournals(), drawSeed(t)
-	p := start(t, data)
+	r := &rounds{data: data, clock: newQuickClock(), journals: journals, view: newView(), news: newNews()}
+	p := r.start(t)
 	v := newView()
 	first := v.watch(t, p.http)
 	stopped := make(chan error, 1)
 	l := &load{
-		address: p.http, seed: seed,
+		address: p.http, seed: seed, clock: r.clock,
 		limit: 200, reached: func() { go func() { stopped <- p.terminate() }() },
 	}
 	l.write(journals)
@@ -35,12 +36,10 @@ func TestTerminate(t *testing.T) {
 		t.Errorf("the socket was closed with %d (%v), want %d", code, err, websocket.StatusGoingAway)
 	}
 
-	r := &rounds{data: data, journals: journals, view: newView(), news: newNews()}
-	p.faults().report(t)
+	r.ended(t, p)
 	v.report(t)
 	r.last(t)
-	r.totals.add(journals)
-	t.Log(r.totals)
+	r.report(t)
 }
 
 func TestRefusedStart(t *testing.T) {

@@ -51,6 +51,11 @@ func TestChangesReachReactions(t *testing.T) {
 			eddy.Change[thing]{Kind: eddy.Deleted, Old: &thing{}, Stream: "board", Group: "g", Key: "i", Version: 7, Attempt: 2},
 			`{"type":"stream","event_type":"stream:deleted","stream_name":"board","group_id":"g","item_id":"i",` +
 				`"old_value":{"id":"i"},"new_value":null,"id":"ID","version":7,"attempt":2,"depth":0}`},
+		{"a document whose time was up", "a::state",
+			port.Record{Change: &port.Change{Collection: inState, Key: "k", Old: []byte(`{"count":1}`), Version: 8, Expired: true}},
+			eddy.Change[thing]{Kind: eddy.Deleted, Old: &thing{Count: 1}, Scope: "things", Key: "k", Version: 8, Expired: true, Attempt: 2},
+			`{"type":"state","event_type":"state:deleted","scope":"things","key":"k","old_value":{"count":1},` +
+				`"new_value":null,"reason":"expired","id":"ID","version":8,"attempt":2,"depth":0}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -92,6 +97,10 @@ func TestEventsThatAreNone(t *testing.T) {
 			"new_value: must not be absent together with old_value",
 		`{"type":"state","event_type":"state:deleted","version":1,"scope":"things","key":"k","new_value":1}`: "invalid_argument\n" +
 			"event_type: must be \"state:created\" for these values",
+		`{"type":"state","event_type":"state:created","version":1,"scope":"things","key":"k","new_value":{},"reason":"expired"}`: "" +
+			"invalid_argument\nreason: must be \"expired\", of a deletion, or absent",
+		`{"type":"state","event_type":"state:deleted","version":1,"scope":"things","key":"k","old_value":{},"reason":"bored"}`: "" +
+			"invalid_argument\nreason: must be \"expired\", of a deletion, or absent",
 		`{"type":"state","event_type":"state:created","version":1,"scope":"others","key":"k","new_value":1}`: "invalid_argument: " +
 			"a::state is not triggered by eddy.Scope(\"others\")",
 		`{"type":"state","event_type":"state:created","version":1,"scope":"things","key":"k","new_value":1}`: "internal: " +
@@ -173,6 +182,7 @@ func FuzzEvent(f *testing.F) {
 	var got []eddy.Change[thing]
 	app := heard(&got)
 	f.Add([]byte(`{"type":"state","event_type":"state:created","version":1,"scope":"things","key":"k","new_value":{}}`))
+	f.Add([]byte(`{"type":"state","event_type":"state:deleted","version":1,"scope":"things","key":"k","old_value":{},"reason":"expired"}`))
 	f.Add([]byte(`{"type":"stream","event_type":"stream:deleted","version":-1,"stream_name":"board","old_value":null}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		function, _ := app.Function("a::state")

@@ -52,14 +52,16 @@ func nodes() *eddy.App {
 	scope, live := eddy.Scope[node]("nodes"), eddy.Stream[node]("nodes-live")
 	app := eddy.New()
 	eddy.Register(app, "nodes::create", func(context.Context, createNode) (node, error) { return node{}, nil },
-		eddy.HTTP("POST /nodes", eddy.Status(201)), eddy.Uses(scope), eddy.Memory(512), eddy.Timeout(5*time.Second))
+		eddy.HTTP("POST /nodes", eddy.Status(201), eddy.Rate(50, 100)), eddy.Uses(scope, eddy.Enqueues("mail")), eddy.Memory(512), eddy.Timeout(5*time.Second))
 	eddy.Register(app, "nodes::edit", func(context.Context, editNode) (node, error) { return node{}, nil },
 		eddy.HTTP("PATCH /nodes/{id}"), eddy.Uses(scope))
 	eddy.Register(app, "nodes::list", func(context.Context, listNodes) (page[node], error) { return page[node]{}, nil },
 		eddy.HTTP("GET /nodes/{parent}/kids"), eddy.HTTP("GET /kids/{parent}"), eddy.Uses(scope.ReadOnly()))
 	eddy.Register(app, "nodes::remove", func(context.Context, byID) (eddy.None, error) { return eddy.None{}, nil },
 		eddy.HTTP("DELETE /nodes/{id}", eddy.Status(204)), eddy.Uses(scope, eddy.Invokes("nodes::sweep")))
-	eddy.Register(app, "nodes::sweep", none)
+	eddy.Register(app, "nodes::sweep", none, eddy.Cron("0 3 * * SUN"), eddy.Every(6*time.Hour))
+	eddy.Register(app, "nodes::mail", takes[createNode], eddy.Queue("mail", eddy.FIFO("name"), eddy.Delay(time.Minute)),
+		eddy.Backoff(time.Second, time.Hour))
 	eddy.React(app, "nodes::on-change", reacts[node], scope.Changes(), eddy.Uses(live), eddy.MaxAttempts(3))
 	eddy.React(app, "nodes::on-item", reacts[node], live.Changes(), eddy.Concurrency(1))
 	return app

@@ -125,7 +125,11 @@ func (m *memory) write(w port.Write) (result port.Result, err error) {
 	if value == nil {
 		delete(m.documents[w.Collection], w.Key)
 	} else {
-		m.documents[w.Collection][w.Key] = port.Document{Key: w.Key, Value: value, Version: m.version}
+		d := port.Document{Key: w.Key, Value: value, Version: m.version, Expires: old.Expires}
+		if w.Op == port.Set {
+			d.Expires = w.ExpiresAt(m.Now())
+		}
+		m.documents[w.Collection][w.Key] = d
 	}
 	return result, nil
 }

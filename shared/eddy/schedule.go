@@ -94,10 +94,8 @@ func parseCron(expression string) (s *Schedule, problem string) {
 		Minutes: selected(spec.Minute, 0, 59), Hours: selected(spec.Hour, 0, 23), Days: selected(spec.Dom, 1, 31),
 		Months: selected(spec.Month, 1, 12), Weekdays: selected(spec.Dow, 0, 6),
 	}
-	if fields.Days == nil || fields.Weekdays == nil {
-		// Days that are all listed, as 1-31, restrict nothing. To the parser they would, and either kind of day would do.
-		spec.Dom, spec.Dow = starred(spec.Dom, fields.Days), starred(spec.Dow, fields.Weekdays)
-	}
+	// Days that are all listed, as 1-31, restrict nothing. To the parser they do, and then a day of either kind is enough.
+	spec.Dom, spec.Dow = starred(spec.Dom, fields.Days), starred(spec.Dow, fields.Weekdays)
 	switch {
 	case fields.Days != nil && fields.Weekdays != nil:
 		return nil, "days of the month and days of the week cannot both be restricted: leave one *"
