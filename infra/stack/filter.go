@@ -19,7 +19,7 @@ const (
 // filters returns the patterns of the records of the documents' stream that somebody listens to: items and events of
 // streams, calls, and the scopes that have reactions. A record that matches any of them reaches the router.
 //
-// Rows only ever are put and updated: a deletion is a tombstone, and what the TTL removes tells nothing new. Where the
+// A deletion is an update, to a tombstone. What the TTL removes is a document that expired, or nothing new. Where the
 // names of the scopes do not fit into the patterns, every scope is let through, and the router drops what nobody hears.
 func filters(app *eddy.App) []string {
 	base := []any{prefix(port.StreamSpace), prefix(deployed.OutboxEvents), prefix(deployed.OutboxCalls)}
@@ -43,13 +43,13 @@ func filters(app *eddy.App) []string {
 
 func prefix(of string) map[string]string { return map[string]string{"prefix": of} }
 
-// pattern is the text of a filter for puts and updates in partitions, of which each is a key or a prefix.
+// pattern is the text of a filter for puts, updates and removals in partitions, of which each is a key or a prefix.
 func pattern(partitions []any) string {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(map[string]any{
-		"eventName": []string{"INSERT", "MODIFY"},
+		"eventName": []string{"INSERT", "MODIFY", "REMOVE"},
 		"dynamodb":  map[string]any{"Keys": map[string]any{deployed.PK: map[string]any{"S": partitions}}},
 	})
 	if err != nil {
