@@ -140,14 +140,14 @@ func TestFilters(t *testing.T) {
 		want func(patterns []string) string // what is wrong with them
 	}{
 		{"items, events and calls alone when no scope has a reaction", small0(), exactly(
-			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"}]}}},"eventName":["INSERT","MODIFY"]}`)},
+			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"}]}}},"eventName":["INSERT","MODIFY","REMOVE"]}`)},
 		{"each scope that has reactions, once", small(), exactly(
-			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"},"state/notes"]}}},"eventName":["INSERT","MODIFY"]}`)},
+			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"},"state/notes"]}}},"eventName":["INSERT","MODIFY","REMOVE"]}`)},
 		{"names as keys have them", scopesWithReactions(`a/"<b>"`), exactly(
-			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"},"state/a%2F\"<b>\""]}}},"eventName":["INSERT","MODIFY"]}`)},
+			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"},"state/a%2F\"<b>\""]}}},"eventName":["INSERT","MODIFY","REMOVE"]}`)},
 		{"several patterns when one is too short", scopesWithReactions(numbered(80, 100)...), spread(80)},
 		{"all scopes when five patterns are too few", scopesWithReactions(numbered(200, 100)...), exactly(
-			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"},{"prefix":"state/"}]}}},"eventName":["INSERT","MODIFY"]}`)},
+			`{"dynamodb":{"Keys":{"pk":{"S":[{"prefix":"stream/"},{"prefix":"event/"},{"prefix":"call/"},{"prefix":"state/"}]}}},"eventName":["INSERT","MODIFY","REMOVE"]}`)},
 		{"the longest names there are", scopesWithReactions(strings.Repeat("\x01", 1024), strings.Repeat("\x02", 1024)), spread(2)},
 	} {
 		t.Run(test.name, func(t *testing.T) {

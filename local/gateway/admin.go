@@ -31,18 +31,30 @@ func (g *Gateway) adminRoutes() {
 	})
 }
 
-// backup answers with the data of the store, however long that takes. What it can tell of a failure is a body that is cut off.
+// backup answers with the data of the store, however long that takes, as long as the client reads. What it can tell of a
+// failure is a body that is cut off.
 func (g *Gateway) backup(w http.ResponseWriter, r *http.Request) error {
-	// Where there is no connection, in tests, there is no deadline either.
-	if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	if err := g.engine.Backup(r.Context(), w); err != nil {
+	if err := g.engine.Backup(r.Context(), steady{w, http.NewResponseController(w)}); err != nil {
 		g.logger.Warn("a backup was not finished", "request_id", door.RequestIDOf(w), "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// steady gives every write the time that a response has as a whole otherwise.
+type steady struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (s steady) Write(text []byte) (int, error) {
+	err := s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) { // where there is no connection, in tests, there is no deadline
+		return 0, err
+	}
+	return s.ResponseWriter.Write(text)
 }
 
 // admit decides whether a request may use /_eddy: with the token where there is one, otherwise from this machine alone

@@ -2,6 +2,8 @@ package eddy_test
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +50,8 @@ func TestSchedulesAreDueInUTC(t *testing.T) {
 		{"steps", eddy.Cron("*/5 * * * *"), "2026-11-25T10:01:00Z", "2026-11-25T10:05:00Z"},
 		{"days of the week", eddy.Cron("30 6 * * MON-FRI"), "2026-11-27T07:00:00Z", "2026-11-30T06:30:00Z"},
 		{"a zone of the time before does not matter", eddy.Cron("0 12 * * *"), "2026-11-25T12:30:00+01:00", "2026-11-25T12:00:00Z"},
+		{"days of the week, among all days of the month", eddy.Cron("0 0 1-31 * MON"), "2026-11-25T10:00:00Z", "2026-11-30T00:00:00Z"},
+		{"a day of the month, among all days of the week", eddy.Cron("0 0 13 * 0-6"), "2026-11-25T10:00:00Z", "2026-12-13T00:00:00Z"},
 		{"the end of February", eddy.Cron("0 0 29 2 *"), "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,6 +82,59 @@ func TestWhatIsDueIsWhatNextGoesThrough(t *testing.T) {
 		}
 		if gotLast, gotCount := s.Due(after, now); gotCount != count || !gotLast.Equal(last) {
 			t.Fatalf("%d are due, the last at %s; want %d and %s", gotCount, gotLast, count, last)
+		}
+	})
+}
+
+// drawField draws a field of a cron expression, and the values that it selects.
+func drawField(t *rapid.T, name string, first, last int) (text string, selects func(value int) bool) {
+	value := rapid.IntRange(first, last)
+	a, b, step := value.Draw(t, name), value.Draw(t, name), rapid.IntRange(1, last).Draw(t, name+" step")
+	low, high := min(a, b), max(a, b)
+	between := func(v int) bool { return low <= v && v <= high }
+	switch rapid.SampledFrom([]string{"any", "steps", "one", "two", "range", "steps in a range"}).Draw(t, name+" form") {
+	case "steps":
+		return fmt.Sprintf("*/%d", step), func(v int) bool { return (v-first)%step == 0 }
+	case "one":
+		return strconv.Itoa(a), func(v int) bool { return v == a }
+	case "two":
+		return fmt.Sprintf("%d,%d", a, b), func(v int) bool { return v == a || v == b }
+	case "range":
+		return fmt.Sprintf("%d-%d", low, high), between
+	case "steps in a range":
+		return fmt.Sprintf("%d-%d/%d", low, high, step), func(v int) bool { return between(v) && (v-low)%step == 0 }
+	default:
+		return "*", func(int) bool { return true }
+	}
+}
+
+func TestACronIsDueInTheMinutesThatAllItsFieldsSelect(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		minute, inMinute := drawField(t, "minute", 0, 59)
+		hour, inHour := drawField(t, "hour", 0, 23)
+		month, inMonth := drawField(t, "month", 1, 12)
+		day, weekday := "*", "*"
+		inDay, inWeekday := func(int) bool { return true }, func(int) bool { return true }
+		if rapid.Bool().Draw(t, "of the week") {
+			weekday, inWeekday = drawField(t, "weekday", 0, 6)
+		} else {
+			day, inDay = drawField(t, "day", 1, 28)
+		}
+		_, s := scheduled(t, eddy.Cron(strings.Join([]string{minute, hour, day, month, weekday}, " ")))
+
+		after := time.Unix(rapid.Int64Range(1_700_000_000, 1_900_000_000).Draw(t, "after"), 0).UTC()
+		now := after.Add(time.Duration(rapid.IntRange(0, 10*24*60).Draw(t, "minutes")) * time.Minute)
+		var last time.Time
+		count := int64(0)
+		for m := after.Truncate(time.Minute).Add(time.Minute); !m.After(now); m = m.Add(time.Minute) {
+			if inMinute(m.Minute()) && inHour(m.Hour()) && inDay(m.Day()) && inMonth(int(m.Month())) && inWeekday(int(m.Weekday())) {
+				last = m
+				count++
+			}
+		}
+		if gotLast, gotCount := s.Due(after, now); gotCount != count || !gotLast.Equal(last) {
+			t.Fatalf("%q: %d are due, the last at %s; want %d and %s", s.Expression, gotCount, gotLast, count, last)
 		}
 	})
 }
@@ -123,6 +180,9 @@ func TestMistakesOfQueuesAndSchedules(t *testing.T) {
 		want     string
 	}{
 		{"too few fields", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Cron("* * * *")) }, "write five fields"},
+		{"six fields", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Cron("0 * * * * *")) }, "write five fields"},
+		{"a word for the five", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Cron("@daily")) }, "write five fields"},
+		{"a minute that there is not", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Cron("60 * * * *")) }, "above maximum (59)"},
 		{"a zone", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Cron("TZ=Europe/Berlin * * * * *")) }, "in UTC"},
 		{"both kinds of day", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Cron("0 0 1 * MON")) }, "cannot both be restricted"},
 		{"a day that never comes", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Cron("0 0 30 2 *")) }, "no such day"},
@@ -144,6 +204,15 @@ func TestMistakesOfQueuesAndSchedules(t *testing.T) {
 			eddy.Register(app, "a::b", none, eddy.Queue("q"), eddy.Queue("r"))
 		}, "has a queue already"},
 		{"a name that is none", func(app *eddy.App) { eddy.Register(app, "a::b", none, eddy.Queue("a queue")) }, "names of queues"},
+		{"an order by nothing", func(app *eddy.App) {
+			eddy.Register(app, "a::b", none, eddy.Queue("q", eddy.FIFO("")))
+		}, "FIFO names no member"},
+		{"an option that is nil", func(app *eddy.App) {
+			eddy.Register(app, "a::b", none, eddy.Queue("q", nil))
+		}, "an option is nil"},
+		{"a reaction with a queue", func(app *eddy.App) {
+			eddy.React(app, "a::b", reacts[thing], things.Changes(), eddy.Queue("q"))
+		}, "neither a queue nor a schedule"},
 		{"a delay that SQS does not have", func(app *eddy.App) {
 			eddy.Register(app, "a::b", none, eddy.Queue("q", eddy.Delay(time.Hour)))
 		}, "must be from 0 to 15m0s"},

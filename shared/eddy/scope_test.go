@@ -251,12 +251,24 @@ func TestOnlyWhatIsDeclaredCanBeTouched(t *testing.T) {
 		_, err := eddy.Call[any](ctx, "state::set", map[string]any{"scope": "things", "key": "a", "value": 1})
 		return err
 	}
+	transact := func(ctx context.Context) error {
+		_, err := eddy.Call[any](ctx, "state::transact", map[string]any{"writes": []any{
+			map[string]any{"op": "set", "scope": "things", "key": "a", "value": 1},
+			map[string]any{"op": "check", "scope": "others", "key": "a", "if_version": 0}}})
+		return err
+	}
+	check := func(ctx context.Context) error { return things.Check(ctx, "a", 0) }
 	for _, test := range []struct {
 		name string
 		do   func(ctx context.Context) error
 		uses []eddy.Handle
 		want string
 	}{
+		{"a transaction that is declared", transact, []eddy.Handle{things, others.ReadOnly()}, ""},
+		{"a transaction whose write is not", transact, []eddy.Handle{others}, `eddy.Scope("things")`},
+		{"a transaction whose check is not", transact, []eddy.Handle{things}, `eddy.Scope("others")`},
+		{"a check of what is read-only", check, []eddy.Handle{things.ReadOnly()}, ""},
+		{"a check that is not declared", check, []eddy.Handle{others}, `eddy.Scope("things")`},
 		{"a write that is declared", set, []eddy.Handle{things}, ""},
 		{"a read that is declared", read, []eddy.Handle{things.ReadOnly()}, ""},
 		{"both declarations of one scope", set, []eddy.Handle{things, things.ReadOnly()}, ""},

@@ -7,9 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/port"
+	"github.com/eddyhq/eddy/shared/transaction"
 )
 
 // doing runs a function that may write things, and does something, on an engine.
@@ -118,6 +121,160 @@ func TestTransactFailsWithAConditionThatCannotHold(t *testing.T) {
 		})
 	})
 	wantCode(t, "a version that is not there", err, eddy.CodeConflict)
+}
+
+func TestTransactIsAPartOfTheTransactionAround(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("no")
+	m := newMemory(nil)
+	buffer := transaction.New(m)
+	app := eddy.New()
+	eddy.React(app, "a::b", func(ctx context.Context, _ eddy.Change[thing]) error {
+		err := eddy.Transact(ctx, func(ctx context.Context) error {
+			return errors.Join(things.Set(ctx, "a", thing{Count: 1}), things.Set(ctx, "b", thing{Count: 1}))
+		})
+		if err != nil {
+			return err
+		}
+		err = eddy.Transact(ctx, func(ctx context.Context) error {
+			_, err := things.Modify(ctx, "a", func(value *thing) error {
+				value.Count++
+				return nil
+			})
+			return errors.Join(err, things.Set(ctx, "c", thing{}), refused)
+		})
+		if !errors.Is(err, refused) {
+			t.Errorf("it fails with %v", err)
+		}
+		seen, err := things.Get(ctx, "a")
+		if seen.Count != 1 {
+			t.Errorf("it left %+v", seen)
+		}
+		return err
+	}, things.Changes(), eddy.Uses(things))
+	f, _ := app.Function("a::b")
+	invocation := m.invocation()
+	invocation.Engine = eddy.Over(buffer, m)
+	record := &port.Record{Change: &port.Change{Collection: port.Scope("things"), Key: "k", New: document.Value(`{}`), Version: 1}}
+	if err := f.React(t.Context(), invocation, record); err != nil {
+		t.Fatal(err)
+	}
+	if commit := buffer.End(); len(m.commits) != 0 || len(commit.Writes) != 2 {
+		t.Errorf("%d commits reached the store before the end, which writes %+v", len(m.commits), commit.Writes)
+	}
+}
+
+func TestHeadersSetInATransactAreThoseOfTheResponse(t *testing.T) {
+	t.Parallel()
+	app := eddy.New()
+	eddy.Register(app, "a::b", func(ctx context.Context, _ eddy.None) (eddy.None, error) {
+		return eddy.None{}, eddy.Transact(ctx, func(ctx context.Context) error {
+			return eddy.Transact(ctx, func(ctx context.Context) error {
+				eddy.SetHeader(ctx, "X-Seen", eddy.Request(ctx).Header.Get("X-Who"))
+				return nil
+			})
+		})
+	}, eddy.HTTP("GET /x"))
+	if got := get(t, app, newMemory(app)).Header.Get("X-Seen"); got != "me" {
+		t.Errorf("the header is %q", got)
+	}
+}
+
+func TestCallsOfATransactKeepTheirKeysWhenItRunsAgain(t *testing.T) {
+	t.Parallel()
+	app := eddy.New()
+	var keys []string
+	eddy.Register(app, "a::inner", func(ctx context.Context, _ eddy.None) (eddy.None, error) {
+		keys = append(keys, eddy.IdempotencyKey(ctx))
+		return eddy.None{}, nil
+	})
+	m := newMemory(app)
+	m.put(port.Scope("things"), "a", `{}`)
+	inner := func(ctx context.Context) error {
+		_, err := eddy.Call[eddy.None](ctx, "a::inner", eddy.None{})
+		return err
+	}
+	eddy.Register(app, "a::outer", func(ctx context.Context, _ eddy.None) (eddy.None, error) {
+		races := 1
+		err := eddy.Transact(ctx, func(ctx context.Context) error {
+			if races > 0 {
+				races--
+				m.beforeSet = func() { m.put(port.Scope("things"), "a", `{}`) }
+			}
+			_, err := things.Modify(ctx, "a", func(*thing) error { return nil })
+			return errors.Join(err, inner(ctx), inner(ctx))
+		})
+		return eddy.None{}, errors.Join(err, inner(ctx))
+	}, eddy.Uses(things, eddy.Invokes("a::inner")))
+	f, _ := app.Function("a::outer")
+	invocation := m.invocation()
+	invocation.IdempotencyKey = "key"
+	if _, err := f.Invoke(t.Context(), invocation, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(keys) != 5 {
+		t.Fatalf("the calls had the keys %v", keys)
+	}
+	if diff := cmp.Diff(keys[:2], keys[2:4]); diff != "" || keys[0] == keys[1] || keys[4] == keys[0] || keys[4] == keys[1] {
+		t.Errorf("the last call has the key %s; those of the first and the second run (-first +second):\n%s", keys[4], diff)
+	}
+}
+
+func TestATimeToLiveThatIsNone(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(ctx context.Context) error{
+		"of nothing":     func(ctx context.Context) error { return things.Set(ctx, "a", thing{}, eddy.TTL(0)) },
+		"below nothing":  func(ctx context.Context) error { return things.Set(ctx, "a", thing{}, eddy.TTL(-time.Second)) },
+		"of a deletion":  func(ctx context.Context) error { return things.Delete(ctx, "a", eddy.TTL(time.Second)) },
+		"of no document": func(ctx context.Context) error { return things.Delete(ctx, "a", eddy.TTL(0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMemory(nil)
+			err := doing(t, m, func(ctx context.Context) error { return eddy.Transact(ctx, write) })
+			wantCode(t, "a time to live "+name, err, eddy.CodeInvalidArgument)
+		})
+	}
+}
+
+func TestOnlyASetDecidesWhenADocumentExpires(t *testing.T) {
+	t.Parallel()
+	m := newMemory(nil)
+	end := m.Now().Add(time.Minute)
+	change := func(value *thing) error {
+		value.Count++
+		return nil
+	}
+	err := doing(t, m, func(ctx context.Context) error {
+		expires := func(want time.Time) {
+			t.Helper()
+			if entry, err := things.Entry(ctx, "a"); err != nil || !entry.Expires.Equal(want) {
+				t.Errorf("it expires at %s, %v; want %s", entry.Expires, err, want)
+			}
+		}
+		err := things.Set(ctx, "a", thing{}, eddy.TTL(time.Minute))
+		expires(end)
+		_, modified := things.Modify(ctx, "a", change)
+		_, updated := things.Update(ctx, "a", eddy.Merge(map[string]string{"name": "A"}))
+		expires(end)
+		transacted := eddy.Transact(ctx, func(ctx context.Context) error {
+			_, err := things.Modify(ctx, "a", change)
+			return errors.Join(err, things.Increment(ctx, "a", "count", 1))
+		})
+		expires(end)
+		again := eddy.Transact(ctx, func(ctx context.Context) error {
+			err := things.Set(ctx, "a", thing{}, eddy.TTL(time.Hour))
+			_, modified := things.Modify(ctx, "a", change)
+			return errors.Join(err, modified)
+		})
+		expires(m.Now().Add(time.Hour))
+		last := things.Set(ctx, "a", thing{})
+		expires(time.Time{})
+		return errors.Join(err, modified, updated, transacted, again, last)
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func TestATimeToLiveIsPartOfTheWrite(t *testing.T) {

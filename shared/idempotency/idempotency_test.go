@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
@@ -34,8 +35,14 @@ type cleaner interface {
 // open is a store in memory, which counts the calls that are committed.
 func open(t cleaner) (store *pebblestore.Store, calls *atomic.Int64) {
 	t.Helper()
+	return openAt(t, time.Now)
+}
+
+// openAt is open with a clock.
+func openAt(t cleaner, now func() time.Time) (store *pebblestore.Store, calls *atomic.Int64) {
+	t.Helper()
 	calls = new(atomic.Int64)
-	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem(), Published: func(records []port.Record) {
+	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem(), Now: now, Published: func(records []port.Record) {
 		for _, r := range records {
 			if r.Call != nil {
 				calls.Add(1)
@@ -219,6 +226,28 @@ func TestAKeyIsForOneRequestOfOneCaller(t *testing.T) {
 	}
 	if got := valueOf(t, store, "k"); got != `{"n":3}` {
 		t.Errorf("the effects are %s", got)
+	}
+}
+
+func TestAKeyIsFreeAfterADay(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	store, _ := openAt(t, func() time.Time { return now })
+	for _, step := range []struct {
+		name     string
+		after    time.Duration
+		digest   string
+		replayed bool
+	}{
+		{"the first time", 0, "d", false},
+		{"within the day", 23 * time.Hour, "d", true},
+		{"another request after it", 2 * time.Hour, "e", false},
+		{"and again", 0, "e", true},
+	} {
+		now = now.Add(step.after)
+		if _, replayed, err := idempotency.Do(t.Context(), store, request("k", step.digest), increment("k")); err != nil || replayed != step.replayed {
+			t.Errorf("%s: replayed %v, %v", step.name, replayed, err)
+		}
 	}
 }
 

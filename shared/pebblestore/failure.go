@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -19,6 +20,7 @@ type failure struct {
 	first  error         // set before failed is closed
 	failed chan struct{} // closed by the first fault
 
+	opened  atomic.Bool   // whether Pebble is
 	closing chan struct{} // closed before Pebble is
 }
 

@@ -13,7 +13,7 @@ import (
 // and try again without end after another. As the store fails with the first fault, it acknowledges nothing any more.
 //
 // What Pebble flushes after that goes to files in memory, where it is read. That is no more than it held in memory before.
-// What it compacts waits until the store closes.
+// What it compacts waits until the store closes, so that it does not try again and again.
 type frozenFiles struct {
 	vfs.FS
 	failure *failure
@@ -60,7 +60,9 @@ func (f frozenFiles) begin(
 	case file != nil:
 		return frozenFile{File: file, failure: f.failure, isTable: strings.HasSuffix(name, ".sst")}, nil
 	case category == "pebble-compaction":
-		<-f.failure.closing
+		if f.failure.opened.Load() {
+			<-f.failure.closing
+		}
 		return nil, f.failure.cause()
 	}
 	if err := f.memory.MkdirAll(f.PathDir(name), 0o700); err != nil {

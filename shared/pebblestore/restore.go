@@ -53,6 +53,7 @@ func restore(ctx context.Context, r io.Reader, dir string, files vfs.FS, lock *p
 	if err != nil {
 		return fmt.Errorf("opening the data directory %s: %w", dir, err)
 	}
+	s.failure.opened.Store(true)
 	defer func() {
 		close(s.failure.closing)
 		err = errors.Join(err, db.Close())

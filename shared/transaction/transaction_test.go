@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -78,12 +79,16 @@ func visible(t cleaner, docs port.Documents, q port.Query) []string {
 	}
 }
 
+// farAway is a time that no test lives to see, in seconds of the Unix epoch.
+const farAway = 1 << 35
+
 func drawWrite(t *rapid.T) port.Write {
 	key := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "key")
 	var w port.Write
 	switch rapid.IntRange(0, 3).Draw(t, "operation") {
 	case 0:
 		w = set(key, rapid.SampledFrom([]string{`{"n":1}`, `{}`, `7`, `{"n":"text"}`}).Draw(t, "value"))
+		w.Expires = rapid.SampledFrom([]int64{0, farAway, farAway + 1}).Draw(t, "expires")
 	case 1:
 		w = remove(key)
 	default:
@@ -121,7 +126,75 @@ func TestATransactionReadsAndEndsAsIfItsWritesHadBeenMadeDirectly(t *testing.T) 
 		if diff := cmp.Diff(visible(t, direct, all), visible(t, under, all)); diff != "" {
 			t.Fatalf("after the end (-direct +transaction):\n%s", diff)
 		}
+		if diff := cmp.Diff(expiries(t, direct), expiries(t, under)); diff != "" {
+			t.Fatalf("the times at which documents expire (-direct +transaction):\n%s", diff)
+		}
 	})
+}
+
+// expiries tells when the documents of the scope expire.
+func expiries(t cleaner, docs port.Documents) map[string]int64 {
+	t.Helper()
+	page, err := docs.List(context.Background(), scope, port.Query{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]int64)
+	for _, d := range page.Documents {
+		found[d.Key] = d.Expires
+	}
+	return found
+}
+
+func TestACommitThatFailsLeavesNothingInTheTransaction(t *testing.T) {
+	t.Parallel()
+	huge := port.Write{Op: port.Update, Collection: scope, Key: "huge", Ops: []document.Op{
+		{Type: document.OpSet, Path: []string{"more"}, Value: document.Value(`"` + strings.Repeat("x", 300_000) + `"`)},
+	}}
+	for _, c := range []struct {
+		name   string
+		writes []port.Write
+		want   errs.Code
+	}{
+		{"an update that makes a document too large", []port.Write{set("a", `2`), remove("b"), set("c", `3`), huge}, errs.TooLarge},
+		{"the same document twice", []port.Write{set("a", `2`), set("c", `3`), set("a", `4`)}, errs.InvalidArgument},
+		{"a time to live of a deletion", []port.Write{set("a", `2`), {Op: port.Delete, Collection: scope, Key: "b", TTL: 1}},
+			errs.InvalidArgument},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			commit(t, store, set("b", `1`), set("huge", `{"text":"`+strings.Repeat("x", 300_000)+`"}`))
+			buffer := transaction.New(store)
+			commit(t, buffer, set("a", `1`))
+			before := visible(t, buffer, port.Query{Limit: 10})
+			if _, err := buffer.Commit(t.Context(), port.Commit{Writes: c.writes}); errs.CodeOf(err) != c.want {
+				t.Fatalf("the commit returns %v, want %s", err, c.want)
+			}
+			if diff := cmp.Diff(before, visible(t, buffer, port.Query{Limit: 10})); diff != "" {
+				t.Errorf("(-before +after):\n%s", diff)
+			}
+			if writes := buffer.End().Writes; len(writes) != 1 || writes[0].Key != "a" || string(writes[0].Value) != `1` {
+				t.Errorf("it ends with %+v", writes)
+			}
+		})
+	}
+}
+
+func TestACommitOverTheBoundLeavesNothingInTheTransaction(t *testing.T) {
+	t.Parallel()
+	buffer := transaction.New(open(t))
+	for i := range transaction.MaxDocuments - 1 {
+		commit(t, buffer, set(fmt.Sprint("k", i), `1`))
+	}
+	_, err := buffer.Commit(t.Context(), port.Commit{Writes: []port.Write{set("k0", `2`), set("one", `1`), set("more", `1`)}})
+	if errs.CodeOf(err) != errs.InvalidArgument {
+		t.Errorf("the commit returns %v", err)
+	}
+	writes := buffer.End().Writes
+	if len(writes) != transaction.MaxDocuments-1 || string(writes[0].Value) != `1` {
+		t.Errorf("it ends with %d writes, the first %+v", len(writes), writes[0])
+	}
 }
 
 func TestNothingReachesTheStoreBeforeTheEnd(t *testing.T) {
