@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/eddyhq/eddy/functions"
 	"github.com/eddyhq/eddy/shared/eddy"
@@ -50,12 +51,15 @@ var (
 //	                       -> queue of followers -> crash::follow
 func app() *eddy.App {
 	app := functions.App()
-	eddy.React(app, "crash::count", count, ledger.Changes(), eddy.Uses(tallies, mirror, eddy.Enqueues("followers")))
+	eddy.React(app, "crash::count", count, ledger.Changes(), hasty(), eddy.Uses(tallies, mirror, eddy.Enqueues("followers")))
 	eddy.React(app, "crash::echo", echo, tallies.Changes(eddy.Lane(anyLane)), eddy.Uses(echoes))
 	registerDuties(app)
 	eddy.Register(app, "crash::vitals", takeVitals)
 	return app
 }
+
+// hasty is for functions that stumble: the waits are no part of what is tested.
+func hasty() eddy.Option { return eddy.Backoff(time.Millisecond, 10*time.Millisecond) }
 
 // errStumble is what count returns now and then, after all its effects, so that there are attempts to repeat.
 var errStumble = errors.New("stumbled on purpose")

@@ -59,14 +59,14 @@ var (
 // registerDuties registers what else is promised to happen once: messages of queues, ticks, expiries, transactions, and requests that
 // are sent again until they are answered.
 func registerDuties(app *eddy.App) {
-	hasty := eddy.Backoff(time.Millisecond, 10*time.Millisecond)
-	eddy.Register(app, "crash::job", doJob, eddy.Queue("jobs"), hasty, eddy.Uses(jobs))
-	eddy.Register(app, "crash::order", takeOrder, eddy.Queue("orders", eddy.FIFO("client")), hasty, eddy.Uses(orders))
-	eddy.Register(app, "crash::follow", follow, eddy.Queue("followers", eddy.FIFO("key")), hasty, eddy.Uses(followers))
-	eddy.Register(app, "crash::tick", tick, eddy.Every(time.Minute), hasty, eddy.Uses(schedules))
+
+	eddy.Register(app, "crash::job", doJob, eddy.Queue("jobs"), hasty(), eddy.Uses(jobs))
+	eddy.Register(app, "crash::order", takeOrder, eddy.Queue("orders", eddy.FIFO("client")), hasty(), eddy.Uses(orders))
+	eddy.Register(app, "crash::follow", follow, eddy.Queue("followers", eddy.FIFO("key")), hasty(), eddy.Uses(followers))
+	eddy.Register(app, "crash::tick", tick, eddy.Every(time.Minute), hasty(), eddy.Uses(schedules))
 	eddy.Register(app, "crash::pay", pay, eddy.HTTP("POST /payments"), eddy.Uses(payments))
 	eddy.Register(app, "crash::move", moveOne, eddy.Uses(purses))
-	eddy.React(app, "crash::expire", expire, leases.Changes(), hasty, eddy.Uses(expiries))
+	eddy.React(app, "crash::expire", expire, leases.Changes(), hasty(), eddy.Uses(expiries))
 }
 
 // stumble fails now and then, so that there are attempts to repeat. It comes after the effects of a handler.

@@ -101,7 +101,7 @@ func (r *rounds) round(t *testing.T) {
 		r.settle(t, a, w)
 	}
 	late := r.upTo(10 * time.Millisecond)
-	if r.random.IntN(4) == 0 { // around the moment, once a second, when progress is stored and the log is trimmed
+	if r.random.IntN(8) == 0 { // around the moment, once a second, when progress is stored and the log is trimmed
 		late = r.upTo(1500 * time.Millisecond)
 	}
 	l := &load{

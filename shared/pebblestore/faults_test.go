@@ -194,32 +194,30 @@ func TestATornLastWriteIsNoWrite(t *testing.T) {
 		for whole < commits && ends[whole] <= n {
 			whole++
 		}
-		for _, tail := range []string{"missing", "zeros", "noise"} {
-			torn := files.CrashClone(vfs.CrashCloneCfg{})
-			path, b := logOf(t, torn)
-			rest := b[n:]
-			switch tail {
-			case "missing":
-				b = b[:n]
-			case "zeros":
-				clear(rest)
-			default:
-				for i := range rest {
-					rest[i] = byte(random.Uint32())
-				}
+		torn := files.CrashClone(vfs.CrashCloneCfg{})
+		path, b := logOf(t, torn)
+		tail := []string{"nothing", "zeros", "noise"}[n%3]
+		switch rest := b[n:]; tail {
+		case "nothing":
+			b = b[:n]
+		case "zeros":
+			clear(rest)
+		default:
+			for i := range rest {
+				rest[i] = byte(random.Uint32())
 			}
-			writeFile(t, torn, path, b)
-			again, err := pebblestore.Open("data", pebblestore.Options{FS: torn})
-			if err != nil {
-				t.Fatalf("with %s behind %d bytes: %v", tail, n, err)
-			}
-			checkPrefix(t, again, commits)
-			if got := int(again.Head()); got != whole {
-				t.Errorf("with %s behind %d bytes %d commits are left of %d", tail, n, got, whole)
-			}
-			mustSet(t, again, "more", `1`)
-			closeStore(t, again)
 		}
+		writeFile(t, torn, path, b)
+		again, err := pebblestore.Open("data", pebblestore.Options{FS: torn})
+		if err != nil {
+			t.Fatalf("with %s behind %d bytes: %v", tail, n, err)
+		}
+		checkPrefix(t, again, commits)
+		if got := int(again.Head()); got != whole {
+			t.Errorf("with %s behind %d bytes %d commits are left of %d", tail, n, got, whole)
+		}
+		mustSet(t, again, "more", `1`)
+		closeStore(t, again)
 	}
 }
 
@@ -240,48 +238,54 @@ func checkPrefix(t *testing.T, s *pebblestore.Store, keys int) {
 
 func TestADamagedFileIsAnErrorAndNeverOtherData(t *testing.T) {
 	t.Parallel()
-	files, n := vfs.NewCrashableMem(), 0
-	values := make(map[string]string)
-	random := rand.New(rand.NewPCG(1, 1))
-	for range 2 { // the second life leaves a log, of some blocks of 32 KiB
-		s := open(t, files, pebblestore.Options{})
-		for range 150 {
-			values[key(n)] = fmt.Sprintf(`"%x"`, random.Perm(250))
-			mustSet(t, s, key(n), values[key(n)])
-			n++
-		}
-		if n < 300 {
-			closeStore(t, s)
-		}
-	}
-	crashed := files.CrashClone(vfs.CrashCloneCfg{})
-	names, err := crashed.List("data")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]int{}
-	for _, name := range names {
-		whole := readFile(t, crashed, "data/"+name)
-		for i := 0; i < len(whole); i += 1 + len(whole)/150 {
-			damaged := files.CrashClone(vfs.CrashCloneCfg{})
-			b := bytes.Clone(whole)
-			b[i] ^= 1 << random.IntN(8)
-			writeFile(t, damaged, "data/"+name, b)
-			found[filepath.Ext(name)+" "+openDamaged(t, damaged, values)]++
-			if t.Failed() {
-				t.Fatalf("with byte %d of %d of %s", i, len(b), name)
+	const documents = 150 // several blocks of a table, and several of the 32 KiB of which a log is made
+	for _, c := range []struct {
+		name   string
+		closed bool
+		want   []string
+	}{
+		{"a table", true, []string{".sst refused", ".sst unreadable"}},
+		{"a log", false, []string{".log refused"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			files, random := vfs.NewCrashableMem(), rand.New(rand.NewPCG(1, 1))
+			s := open(t, files, pebblestore.Options{})
+			values := make([]string, documents)
+			for i := range values {
+				values[i] = fmt.Sprintf(`"%x"`, random.Perm(250))
+				mustSet(t, s, key(i), values[i])
 			}
-		}
-	}
-	for _, want := range []string{".sst unreadable", ".log refused"} {
-		if found[want] == 0 {
-			t.Errorf("no fault led to %q: %v", want, found)
-		}
+			if c.closed {
+				closeStore(t, s)
+			}
+			crashed := files.CrashClone(vfs.CrashCloneCfg{})
+			names, err := crashed.List("data")
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := map[string]int{}
+			for _, name := range names {
+				whole := readFile(t, crashed, "data/"+name)
+				for i := 0; i < len(whole); i += 1 + len(whole)/60 {
+					damaged := files.CrashClone(vfs.CrashCloneCfg{})
+					b := bytes.Clone(whole)
+					b[i] ^= 1 << random.IntN(8)
+					writeFile(t, damaged, "data/"+name, b)
+					found[filepath.Ext(name)+" "+openDamaged(t, damaged, values)]++
+				}
+			}
+			for _, want := range c.want {
+				if found[want] == 0 {
+					t.Errorf("no fault led to %q: %v", want, found)
+				}
+			}
+		})
 	}
 }
 
 // openDamaged opens a store with a damaged file, and checks that it tells nothing that was never written.
-func openDamaged(t *testing.T, files vfs.FS, values map[string]string) string {
+func openDamaged(t *testing.T, files vfs.FS, values []string) string {
 	t.Helper()
 	s, err := pebblestore.Open("data", pebblestore.Options{FS: files})
 	if err != nil {
@@ -290,7 +294,7 @@ func openDamaged(t *testing.T, files vfs.FS, values map[string]string) string {
 	defer func() { _ = s.Close() }()
 	outcome := "read"
 	head := int(s.Head()) // the last block of the log can end early: that is how a torn write looks
-	for i := range len(values) {
+	for i := range values {
 		d, err := s.Get(t.Context(), port.Scope("todos"), key(i))
 		switch {
 		case err != nil:
@@ -298,7 +302,7 @@ func openDamaged(t *testing.T, files vfs.FS, values map[string]string) string {
 			outcome = "unreadable"
 		case d.Exists() != (i < head):
 			t.Errorf("document %d is %+v, with %d records", i, d, head)
-		case d.Exists() && string(d.Value) != values[key(i)]:
+		case d.Exists() && string(d.Value) != values[i]:
 			t.Errorf("document %d is %s", i, d.Value)
 		}
 	}

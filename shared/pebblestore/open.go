@@ -76,7 +76,7 @@ func (s *Store) openDatabase(dir string, files vfs.FS) error {
 	s.db, s.lock = db, lock
 	s.failure.opened.Store(true)
 	if err := s.failure.cause(); err != nil {
-		return errors.Join(fmt.Errorf("writing to the data directory %s: %w", dir, err), s.closeDatabase())
+		return errors.Join(fmt.Errorf("opening the data directory %s: %w", dir, err), s.closeDatabase())
 	}
 	return nil
 }

@@ -61,6 +61,8 @@ func TestOnlyAdditionsHaveASum(t *testing.T) {
 		other port.Write
 	}{
 		{"a set", port.Write{Op: port.Set, Value: document.Value("1"), NoResult: true}},
+		{"a set with a time to live", port.Write{Op: port.Set, Value: document.Value("1"), TTL: 1, NoResult: true}},
+		{"a check", port.Write{Op: port.Check, IfVersion: &version, NoResult: true}},
 		{"a deletion", port.Write{Op: port.Delete, NoResult: true}},
 		{"an update that states a condition", conditional},
 		{"an update that wants to know its result", asking},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type host struct {
 	*pebblestore.Store
 	now    time.Time
+	ids    atomic.Int64
 	refuse func(port.Commit) error
 }
 
@@ -37,7 +39,7 @@ func (h *host) Call(context.Context, string, document.Value, port.Cause, string)
 	return nil, errors.New("no other function here")
 }
 func (h *host) Now() time.Time { return h.now }
-func (h *host) NewID() string  { return "an id" }
+func (h *host) NewID() string  { return fmt.Sprintf("id-%03d", h.ids.Add(1)) }
 func (h *host) Run(ctx context.Context, _ *eddy.Function, work func(context.Context) error) error {
 	return work(ctx)
 }
@@ -143,6 +145,21 @@ func TestAFailedAttemptIsCountedRecordedAndLeavesNothing(t *testing.T) {
 	letters, _, err := b.DeadLetters(t.Context(), "test::react", port.LetterID{}, 10)
 	if err != nil || len(letters) != 1 || letters[0].Attempts != 3 || !strings.Contains(letters[0].Message, "attempt 3") {
 		t.Errorf("the dead letters are %+v, %v", letters, err)
+	}
+}
+
+func TestTheWaitsBetweenAttemptsAreThoseOfTheFunction(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(context.Context, eddy.Change[counter]) error { return errors.New("no") },
+		eddy.Backoff(time.Second, 5*time.Second))
+	d := b.change("k", 1)
+	var attempts port.Attempts
+	for n, ceiling := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second} {
+		var wait time.Duration
+		attempts, wait, _ = b.runner.Deliver(t.Context(), d, attempts)
+		if wait < ceiling/2 || wait > ceiling {
+			t.Errorf("after attempt %d it waits %s, want from %s to %s", n+1, wait, ceiling/2, ceiling)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -104,6 +105,12 @@ func TestWhatOneCommitCannotHoldIsCommittedApart(t *testing.T) {
 			func(ctx context.Context, c eddy.Change[counter]) error { return own(ctx, c, most) }, []int{1, 1, 1, 1}},
 		{"sets of one document are apart",
 			func(ctx context.Context, c eddy.Change[counter]) error { return sink.Set(ctx, "sum", *c.New) }, []int{1, 1, 1, 1}},
+		{"also those with a time to live", func(ctx context.Context, c eddy.Change[counter]) error {
+			return sink.Set(ctx, "sum", *c.New, eddy.TTL(time.Hour))
+		}, []int{1, 1, 1, 1}},
+		{"and checks of one document", func(ctx context.Context, _ eddy.Change[counter]) error {
+			return sink.Check(ctx, "none", 0)
+		}, []int{1, 1, 1, 1}},
 		{"so is what adds to a document that another one sets", func(ctx context.Context, c eddy.Change[counter]) error {
 			if c.New.N == 1 {
 				return sink.Set(ctx, "sum", *c.New)
@@ -137,6 +144,31 @@ func TestWhatOneCommitCannotHoldIsCommittedApart(t *testing.T) {
 				t.Errorf("cursors of the commits (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestTogetherDocumentsExpireAsTheyDoApart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(ctx context.Context, c eddy.Change[counter]) error {
+		return errors.Join(addUp(ctx, c), sink.Set(ctx, c.Key, *c.New, eddy.TTL(time.Duration(c.New.N)*time.Hour)))
+	})
+	const end = 1 << 35 // in seconds of the Unix epoch: no test lives to see it
+	sum := port.Write{Op: port.Set, Collection: port.Scope("sink"), Key: "sum", Value: document.Value(`{"n":0}`), Expires: end}
+	commit(b, b.Store, sum)
+	deliveries := []*reaction.Delivery{b.change("a", 1), b.change("b", 10)}
+	seen := b.commits()
+	if outcomes := b.together(deliveries...); !allDone(outcomes) || len(*seen) != 1 {
+		t.Fatalf("%d commits, the outcomes are %+v", len(*seen), outcomes)
+	}
+	expires := func(key string) int64 {
+		found, err := b.Get(t.Context(), port.Scope("sink"), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found.Expires
+	}
+	if expires("sum") != end || expires("b")-expires("a") != 9*60*60 {
+		t.Errorf("they expire at %d, %d and %d", expires("sum"), expires("a"), expires("b"))
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 )
 
 // faults say what goes wrong between Lambdas and AWS. What becomes of a request depends on the seed, on what is asked for, and
-// on how often that was asked before: so it is the same in each run, in whatever order goroutines come.
+// on how often that was asked before, in whatever order goroutines come. So a seed plays the same faults again; the waits
+// between tries stay random, and with them how often something is asked for.
 type faults struct {
 	seed    uint64
 	oneIn   int   // of so many requests one goes wrong; 0: none
