@@ -82,7 +82,7 @@ func (w *writer) lease() bool {
 	})
 	l.note(w.journal, "lease of "+w.name, r)
 	if l.last == n {
-		l.due = append(l.due, w.clock.now().Add(time.Duration(seconds)*time.Second+leaseSlack))
+		l.due = append(l.due, w.now().Add(time.Duration(seconds)*time.Second+leaseSlack))
 	}
 	return r.err == nil
 }

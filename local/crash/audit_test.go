@@ -13,7 +13,7 @@ const settleLimit = 60 * time.Second
 type audit struct {
 	client   *client
 	journals []*journal
-	clock    *quickClock
+	now      func() time.Time // by the clock of the gateway
 }
 
 // writes checks every write: what was acknowledged is there, what was deleted is not, nothing is there that nobody
@@ -186,7 +186,7 @@ func (a audit) messages(found *findings) error {
 
 // expiries compares the leases that have ended with those that were given.
 func (a audit) expiries(found *findings) error {
-	now := a.clock.now()
+	now := a.now()
 	ended, err := byKey[doneTimes](a.client, "expiry")
 	for _, j := range a.journals {
 		found.add(j.leases.check("lease of "+j.name, ended[j.name].byNumber(), now))
@@ -201,21 +201,21 @@ func (a audit) ticks(found *findings) error {
 	return err
 }
 
-// goesOn returns an error while what is due by the clock lags behind it.
-func (a audit) goesOn() error {
+// goesOn returns an error while what is due by the clock lags behind it, which began with the first life of the gateway.
+func (a audit) goesOn(began time.Time) error {
 	kept, err := byKey[ticked](a.client, "tick")
 	if err != nil {
 		return err
 	}
-	t, now := kept[everything], a.clock.now().Unix()/60
-	if began := a.clock.began.Unix() / 60; t.First <= began || t.First > began+2*int64(startLimit.Seconds()) {
+	t, now := kept[everything], a.now().Unix()/60
+	if began := began.Unix() / 60; t.First <= began || t.First > began+2*int64(startLimit.Seconds()) {
 		return fmt.Errorf("the first tick was at minute %d, the clock began in minute %d", t.First, began)
 	}
 	if t.Last < now-3 {
 		return fmt.Errorf("the last tick was at minute %d, it is minute %d", t.Last, now)
 	}
 	for _, j := range a.journals {
-		if n := len(j.leases.due); n > 0 && a.clock.now().Before(j.leases.due[n-1]) {
+		if n := len(j.leases.due); n > 0 && a.now().Before(j.leases.due[n-1]) {
 			return fmt.Errorf("the last lease of %s has not ended", j.name)
 		}
 	}

@@ -67,7 +67,7 @@ func (r *rounds) launch(t *testing.T) *process {
 
 // audit returns what looks at a gateway; close its client.
 func (r *rounds) audit(p *process) audit {
-	return audit{client: &client{address: p.http}, journals: r.journals, clock: r.clock}
+	return audit{client: &client{address: p.http}, journals: r.journals, now: r.clock.now}
 }
 
 // found takes in what an audit has found.
@@ -105,7 +105,7 @@ func (r *rounds) round(t *testing.T) {
 		late = r.upTo(1500 * time.Millisecond)
 	}
 	l := &load{
-		address: p.http, seed: r.seed, round: uint64(r.totals.kills), clock: r.clock,
+		address: p.http, seed: r.seed, round: uint64(r.totals.kills), now: r.clock.now,
 		limit: 1 + r.random.Int64N(200), reached: func() { time.AfterFunc(late, p.kill) },
 	}
 	l.write(r.journals)
@@ -162,7 +162,7 @@ func (r *rounds) last(t *testing.T) {
 		a := r.audit(p)
 		r.found(t, a.writes())
 		w := r.view.watch(t, p.http)
-		if err := eventually(settleLimit, a.goesOn); err != nil {
+		if err := eventually(settleLimit, func() error { return a.goesOn(r.clock.began) }); err != nil {
 			t.Errorf("the clock: %v", err)
 		}
 		r.settle(t, a, w)

@@ -20,7 +20,7 @@ func TestTerminate(t *testing.T) {
 	first := v.watch(t, p.http)
 	stopped := make(chan error, 1)
 	l := &load{
-		address: p.http, seed: seed, clock: r.clock,
+		address: p.http, seed: seed, now: r.clock.now,
 		limit: 200, reached: func() { go func() { stopped <- p.terminate() }() },
 	}
 	l.write(journals)

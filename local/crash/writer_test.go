@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // The load: so many clients at a time, each with documents of its own.
@@ -21,7 +22,7 @@ type writer struct {
 	*journal
 	client *client
 	random *rand.Rand
-	clock  *quickClock
+	now    func() time.Time // by the clock of the gateway
 }
 
 // newJournals returns the journals of all writers.
@@ -37,7 +38,7 @@ func newJournals() []*journal {
 type load struct {
 	address     string
 	seed, round uint64 // the choices follow from these
-	clock       *quickClock
+	now         func() time.Time // by the clock of the gateway
 
 	limit   int64  // after so many writes
 	reached func() // this is called, once, while the writers go on
@@ -52,7 +53,7 @@ func (l *load) write(journals []*journal) {
 			journal: j,
 			client:  &client{address: l.address},
 			random:  rand.New(rand.NewPCG(l.seed, l.round<<8|uint64(i))),
-			clock:   l.clock,
+			now:     l.now,
 		}
 		all.Go(func() {
 			defer w.client.close()
