@@ -19,40 +19,58 @@ const (
 // filters returns the patterns of the records of the documents' stream that somebody listens to: items and events of
 // streams, calls, and the scopes that have reactions. A record that matches any of them reaches the router.
 //
-// A deletion is an update, to a tombstone. What the TTL removes is a document that expired, or nothing new. Where the
-// names of the scopes do not fit into the patterns, every scope is let through, and the router drops what nobody hears.
+// A deletion is an update, to a tombstone. What is removed is what has expired, and of that only documents matter: they
+// alone have a size. (That is asked in place of the value, as only a leaf of the record can be asked for.)
 func filters(app *eddy.App) []string {
-	base := []any{prefix(port.StreamSpace), prefix(deployed.OutboxEvents), prefix(deployed.OutboxCalls)}
-	var patterns []string
-	keys := slices.Clone(base)
-	for _, scope := range listenedScopes(app) {
-		with := append(slices.Clone(keys), string(port.Scope(scope)))
-		if len(pattern(with)) <= maxPattern {
-			keys = with
-			continue
-		}
-		patterns = append(patterns, pattern(keys))
-		keys = []any{string(port.Scope(scope))} // the longest name alone fits
-	}
-	patterns = append(patterns, pattern(keys))
-	if len(patterns) > maxFilters {
-		return []string{pattern(append(base, prefix(port.StateSpace)))}
-	}
-	return patterns
+	scopes := listenedScopes(app)
+	items, events, calls := prefix(port.StreamSpace), prefix(deployed.OutboxEvents), prefix(deployed.OutboxCalls)
+	written := selection{names: []string{"INSERT", "MODIFY"}}
+	expired := selection{names: []string{"REMOVE"}, old: map[string]any{
+		deployed.Size: map[string]any{"N": []any{map[string]bool{"exists": true}}},
+	}}
+	return append(
+		written.patterns([]any{items, events, calls}, scopes, maxFilters-1),
+		expired.patterns([]any{items}, scopes, 1)...)
 }
 
 func prefix(of string) map[string]string { return map[string]string{"prefix": of} }
 
-// pattern is the text of a filter for puts, updates and removals in partitions, of which each is a key or a prefix.
-func pattern(partitions []any) string {
+// selection is what a filter asks of a record besides its partition.
+type selection struct {
+	names []string       // of events
+	old   map[string]any // of the row before; nil: nothing
+}
+
+// patterns returns at most so many patterns of the selected records in partitions, and in those of scopes. Where the names
+// of the scopes do not fit into them, every scope is let through, and the router drops what nobody hears.
+func (s selection) patterns(partitions []any, scopes []string, most int) (patterns []string) {
+	keys := slices.Clone(partitions)
+	for _, scope := range scopes {
+		with := append(slices.Clone(keys), string(port.Scope(scope)))
+		if len(s.pattern(with)) <= maxPattern {
+			keys = with
+			continue
+		}
+		patterns = append(patterns, s.pattern(keys))
+		keys = []any{string(port.Scope(scope))} // the longest name alone fits
+	}
+	patterns = append(patterns, s.pattern(keys))
+	if len(patterns) > most {
+		return []string{s.pattern(append(partitions, prefix(port.StateSpace)))}
+	}
+	return patterns
+}
+
+// pattern is the text of the filter for partitions, of which each is a key or a prefix.
+func (s selection) pattern(partitions []any) string {
+	row := map[string]any{"Keys": map[string]any{deployed.PK: map[string]any{"S": partitions}}}
+	if s.old != nil {
+		row["OldImage"] = s.old
+	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(map[string]any{
-		"eventName": []string{"INSERT", "MODIFY", "REMOVE"},
-		"dynamodb":  map[string]any{"Keys": map[string]any{deployed.PK: map[string]any{"S": partitions}}},
-	})
-	if err != nil {
+	if err := encoder.Encode(map[string]any{"eventName": s.names, "dynamodb": row}); err != nil {
 		panic(err) // strings and maps of them always have a JSON form
 	}
 	return string(bytes.TrimSpace(b.Bytes()))

@@ -205,12 +205,12 @@ func readExport(r io.Reader, each func(document json.RawMessage) error) error {
 	ended := false
 	for number := 1; lines.Scan(); number++ {
 		line := lines.Bytes()
-		var mark struct {
+		var mark *struct { // null leaves it nil
 			exportHead
 			Documents *int64 `json:"documents"`
 		}
-		if err := json.Unmarshal(line, &mark); err != nil {
-			return fmt.Errorf("line %d is no JSON object: %w", number, err)
+		if err := json.Unmarshal(line, &mark); err != nil || mark == nil {
+			return fmt.Errorf("line %d is no JSON object: %.40q", number, line)
 		}
 		switch {
 		case ended:

@@ -37,8 +37,10 @@ func newJournals() []*journal {
 // load is what the writers do to a gateway during one of its lives.
 type load struct {
 	address     string
-	seed, round uint64 // the choices follow from these
+	seed, round uint64           // the choices follow from these
 	now         func() time.Time // by the clock of the gateway
+
+	deaf bool // the writers do not hear what is acknowledged
 
 	limit   int64  // after so many writes
 	reached func() // this is called, once, while the writers go on
@@ -51,7 +53,7 @@ func (l *load) write(journals []*journal) {
 	for i, j := range journals {
 		w := &writer{
 			journal: j,
-			client:  &client{address: l.address},
+			client:  &client{address: l.address, deaf: l.deaf},
 			random:  rand.New(rand.NewPCG(l.seed, l.round<<8|uint64(i))),
 			now:     l.now,
 		}

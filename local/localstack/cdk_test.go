@@ -12,10 +12,13 @@ import (
 	"time"
 )
 
-// root is the root of the module, where a user runs the CDK. The command line is the one that infra/package.json pins.
+// root is the root of the module, where a user runs the CDK. The command line is the one that infra/package.json pins. What is
+// drawn and built is the proof app.
 const (
 	root    = "../.."
 	command = "infra/node_modules/.bin/cdk"
+	drawing = "go run ./infra/testdata/proof"
+	binary  = "./functions/testdata/proof/bootstrap"
 )
 
 // theStage is a stage of its own: a run on AWS touches no stack of a user, and may destroy its own.
@@ -52,7 +55,7 @@ func newCDK(t *testing.T, e endpoint) cdk {
 		c.environment = append(c.environment, "AWS_ENDPOINT_URL="+e.url)
 	}
 	c.build(t, e.architecture())
-	c.run(t, "synth", "--quiet", "--output", c.assembly(), "-c", "stage="+theStage, "-c", "bootstrap="+c.bootstrap())
+	c.run(t, "synth", "--app", drawing, "--quiet", "--output", c.assembly(), "-c", "stage="+theStage, "-c", "bootstrap="+c.bootstrap())
 	if e.kind == ministack {
 		c.reduce(t)
 	}
@@ -135,7 +138,7 @@ func (c cdk) build(t *testing.T, architecture string) {
 		architecture = runtime.GOARCH
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc",
-		"-ldflags", "-s -w", "-o", filepath.Join(c.bootstrap(), "bootstrap"), "./functions/bootstrap")
+		"-ldflags", "-s -w", "-o", filepath.Join(c.bootstrap(), "bootstrap"), binary)
 	build.Dir = root
 	build.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+architecture, "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/coder/websocket"
 
-	"github.com/eddyhq/eddy/functions"
+	"github.com/eddyhq/eddy/functions/testdata/proof"
 	"github.com/eddyhq/eddy/local/conformance"
 	"github.com/eddyhq/eddy/shared/aws/message"
 	"github.com/eddyhq/eddy/shared/deployed"
@@ -46,7 +46,7 @@ func TestDeployed(t *testing.T) {
 func (d deployment) redrives(t *testing.T) {
 	client := sqs.NewFromConfig(d.config)
 	queues := []string{deployed.QueueName(theStack, deployed.RoleLanes)}
-	for _, f := range functions.App().Functions() {
+	for _, f := range proof.App().Functions() {
 		queues = append(queues, deployed.QueueName(theStack, f.ID))
 	}
 	for _, name := range queues {

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
@@ -228,7 +229,7 @@ func (x *executor) invoke(w http.ResponseWriter, r *http.Request) {
 		id:       r.Header.Get("X-Amzn-Lambda-Request-Id"),
 		arn:      r.Header.Get("X-Amzn-Lambda-Function-Arn"),
 		deadline: time.UnixMilli(milliseconds),
-		event:    event,
+		event:    scheduled(event),
 		answer:   make(chan answer, 1),
 	}
 	got := x.call(r.Header.Get("X-Amzn-Lambda-Function-Name"), call)
@@ -285,6 +286,32 @@ func leaves(event, response []byte) bool {
 	var result struct{ BatchItemFailures []json.RawMessage }
 	return json.Unmarshal(event, &batch) == nil && json.Unmarshal(response, &result) == nil &&
 		len(result.BatchItemFailures) > 0 && len(batch.Records) > 0 && batch.Records[0].EventSource == "aws:dynamodb"
+}
+
+// scheduledTime is what EventBridge Scheduler puts the time of a tick in the place of.
+const scheduledTime = "<aws.scheduler.scheduled-time>"
+
+// scheduled puts the time of a tick where the server has left the place of it: it sends the ticks of a schedule as they are
+// written, in the minute that they are due in.
+func scheduled(event []byte) []byte {
+	var batch events.SQSEvent
+	if !bytes.Contains(event, []byte(scheduledTime)) || json.Unmarshal(event, &batch) != nil || len(batch.Records) == 0 {
+		return event
+	}
+	for i := range batch.Records {
+		record := &batch.Records[i]
+		sent, err := strconv.ParseInt(record.Attributes["SentTimestamp"], 10, 64)
+		if err != nil {
+			return event
+		}
+		at := time.UnixMilli(sent).UTC().Truncate(time.Minute).Format(time.RFC3339)
+		record.Body = strings.ReplaceAll(record.Body, scheduledTime, at)
+	}
+	whole, err := json.Marshal(batch)
+	if err != nil {
+		return event
+	}
+	return whole
 }
 
 // failure is the answer of the Lambda service for a function that gave none.

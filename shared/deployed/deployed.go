@@ -42,6 +42,7 @@ const (
 	PK      = "pk"
 	SK      = "sk"
 	Value   = "value"    // of a document, in DynamoDB's own types; missing in a tombstone
+	Size    = "size"     // N: of a document, an upper bound of document.Value.Size; missing in all other rows
 	Version = "version"  // N: microseconds of the Unix epoch where the document begins, plus one for each write
 	WriteID = "write_id" // S: of the last write, so that a lost reply can be told from a lost write
 	Created = "created"  // N: microseconds of the Unix epoch
@@ -57,7 +58,7 @@ const (
 const (
 	// Of the table of documents: the outbox.
 	OutboxEvents = "event/" // event/<stream>/<group>: what stream::send sent
-	OutboxCalls  = "call/"  // call/<function>: what Void called, and redriven dead letters
+	OutboxCalls  = "call/"  // call/<function>: calls to be run later, and redriven dead letters
 
 	// Of the system table.
 	Cursors     = "cursor/"     // cursor/<function>/<digest>: how far a function has taken effect, and failed attempts

@@ -145,8 +145,9 @@ func DeliveryID(ctx context.Context) string {
 
 // IdempotencyKey returns a key that is the same whenever the same run of the function is made again, for the outside world
 // to tell a repetition by: of a delivery its id, as DeliveryID, of an HTTP request or an invoke one derived of its
-// Idempotency-Key. A function that was called by Call gets a key derived of its caller's, the function and the payload: the same again
-// when the caller runs again, whatever else that does then. It is "" when the run began with a request without a key.
+// Idempotency-Key. A function that was called by Call gets a key derived of its caller's, the function and the payload:
+// the same again when the caller runs again, whatever else that does then. It is "" when the run began with a request
+// without a key.
 func IdempotencyKey(ctx context.Context) string {
 	r, err := current(ctx)
 	if err != nil {

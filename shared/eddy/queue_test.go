@@ -85,6 +85,8 @@ func TestMessagesThatAreRefused(t *testing.T) {
 			[]eddy.Handle{eddy.Enqueues("plain")}, eddy.CodeInvalidArgument},
 		{"without the member of its order", "ordered", map[string]any{"count": 1}, nil,
 			[]eddy.Handle{eddy.Enqueues("ordered")}, eddy.CodeInvalidArgument},
+		{"with null for the member of its order", "ordered", map[string]any{"name": nil}, nil,
+			[]eddy.Handle{eddy.Enqueues("ordered")}, eddy.CodeInvalidArgument},
 		{"with an object for the member of its order", "ordered", map[string]any{"name": map[string]any{"a": 1}}, nil,
 			[]eddy.Handle{eddy.Enqueues("ordered")}, eddy.CodeInvalidArgument},
 		{"that is no object, for a FIFO queue", "ordered", []int{1}, nil,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ func doing(t *testing.T, m *memory, do func(ctx context.Context) error) error {
 	f, _ := app.Function("a::b")
 	invocation := m.invocation()
 	invocation.IdempotencyKey = "key"
+	invocation.Cause = port.Cause{Root: "root", Chain: []string{"a::b"}}
 	_, err := f.Invoke(t.Context(), invocation, nil)
 	return err
 }
@@ -51,7 +53,10 @@ func TestTransactCommitsOnceAndReadsWhatItWrote(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(m.commits) != 1 || len(m.commits[0].Writes) != 2 || len(m.commits[0].Calls) != 1 {
-		t.Errorf("it committed %+v", m.commits)
+		t.Fatalf("it committed %+v", m.commits)
+	}
+	if cause := m.commits[0].Cause; cause.Root != "root" || cause.Depth() != 1 {
+		t.Errorf("it committed because of %+v", cause)
 	}
 }
 
@@ -180,10 +185,11 @@ func TestHeadersSetInATransactAreThoseOfTheResponse(t *testing.T) {
 	}
 }
 
-func TestCallsOfATransactKeepTheirKeysWhenItRunsAgain(t *testing.T) {
-	t.Parallel()
+// keysOfCalls runs a function that makes two calls in a Transact, which loses so many races, and one after it. It returns
+// the keys that the calls had.
+func keysOfCalls(t *testing.T, races int) (keys []string) {
+	t.Helper()
 	app := eddy.New()
-	var keys []string
 	eddy.Register(app, "a::inner", func(ctx context.Context, _ eddy.None) (eddy.None, error) {
 		keys = append(keys, eddy.IdempotencyKey(ctx))
 		return eddy.None{}, nil
@@ -195,7 +201,6 @@ func TestCallsOfATransactKeepTheirKeysWhenItRunsAgain(t *testing.T) {
 		return err
 	}
 	eddy.Register(app, "a::outer", func(ctx context.Context, _ eddy.None) (eddy.None, error) {
-		races := 1
 		err := eddy.Transact(ctx, func(ctx context.Context) error {
 			if races > 0 {
 				races--
@@ -212,11 +217,18 @@ func TestCallsOfATransactKeepTheirKeysWhenItRunsAgain(t *testing.T) {
 	if _, err := f.Invoke(t.Context(), invocation, nil); err != nil {
 		t.Fatal(err)
 	}
-	if len(keys) != 5 {
-		t.Fatalf("the calls had the keys %v", keys)
+	return keys
+}
+
+func TestCallsOfATransactKeepTheirKeysWhenItRunsAgain(t *testing.T) {
+	t.Parallel()
+	once := keysOfCalls(t, 0)
+	if len(once) != 3 || once[0] == once[1] || once[1] == once[2] || once[0] == once[2] {
+		t.Fatalf("three calls have the keys %v", once)
 	}
-	if diff := cmp.Diff(keys[:2], keys[2:4]); diff != "" || keys[0] == keys[1] || keys[4] == keys[0] || keys[4] == keys[1] {
-		t.Errorf("the last call has the key %s; those of the first and the second run (-first +second):\n%s", keys[4], diff)
+	want := slices.Concat(once[:2], once[:2], once)
+	if diff := cmp.Diff(want, keysOfCalls(t, 2)); diff != "" {
+		t.Errorf("the keys of three runs (-want +got):\n%s", diff)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,21 +33,22 @@ type cleaner interface {
 	Fatal(args ...any)
 }
 
-// open is a store in memory, which counts the calls that are committed.
-func open(t cleaner) (store *pebblestore.Store, calls *atomic.Int64) {
+// open is a store in memory, with the number of calls that were committed.
+func open(t cleaner) (store *pebblestore.Store, calls func() int) {
 	t.Helper()
 	return openAt(t, time.Now)
 }
 
 // openAt is open with a clock.
-func openAt(t cleaner, now func() time.Time) (store *pebblestore.Store, calls *atomic.Int64) {
+func openAt(t cleaner, now func() time.Time) (store *pebblestore.Store, calls func() int) {
 	t.Helper()
-	calls = new(atomic.Int64)
+	var count, position atomic.Uint64
 	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem(), Now: now, Published: func(records []port.Record) {
 		for _, r := range records {
 			if r.Call != nil {
-				calls.Add(1)
+				count.Add(1)
 			}
+			position.Store(r.Position)
 		}
 	}})
 	if err != nil {
@@ -57,7 +59,12 @@ func openAt(t cleaner, now func() time.Time) (store *pebblestore.Store, calls *a
 			t.Fatal(err)
 		}
 	})
-	return store, calls
+	return store, func() int {
+		for position.Load() < store.Head() { // records are published soon after they are durable
+			runtime.Gosched()
+		}
+		return int(count.Load())
+	}
 }
 
 var scope = port.Scope("s")
@@ -162,7 +169,7 @@ func TestRepeatsHaveOneEffectAndOneAnswerWhateverIsLost(t *testing.T) {
 			}
 			distinct[string(answers[k][0].Body)] = true
 		}
-		if got := calls.Load(); got != int64(keys) {
+		if got := calls(); got != keys {
 			t.Errorf("%d calls for %d requests", got, keys)
 		}
 		if shared && len(distinct) != keys {
@@ -191,8 +198,8 @@ func TestAFailureIsNotKeptAndHasNoEffect(t *testing.T) {
 			t.Errorf("%s: %+v, %v, %v", name, answer, replayed, err)
 		}
 	}
-	if got := valueOf(t, store, "k"); got != "" || calls.Load() != 0 {
-		t.Errorf("failures left %s and %d calls", got, calls.Load())
+	if got := valueOf(t, store, "k"); got != "" || calls() != 0 {
+		t.Errorf("failures left %s and %d calls", got, calls())
 	}
 	if answer, replayed, err := idempotency.Do(t.Context(), store, request("k", "d"), work); err != nil || replayed || string(answer.Body) != `{"n":1}` {
 		t.Errorf("after them: %s, %v, %v", answer.Body, replayed, err)
@@ -376,8 +383,8 @@ func TestADeliveryIsRecordedOnce(t *testing.T) {
 			t.Errorf("time %d: %s, %v, %v", i, id, replayed, err)
 		}
 	}
-	if calls.Load() != 1 {
-		t.Errorf("%d calls", calls.Load())
+	if calls() != 1 {
+		t.Errorf("%d calls", calls())
 	}
 }
 

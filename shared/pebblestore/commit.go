@@ -201,7 +201,9 @@ func (s *Store) stageDocument(g *group, row string, d stored, before int64) {
 		g.delete(expiryKey(before, row))
 	}
 	if d.expires != 0 {
-		g.set(expiryKey(d.expires, row), nil)
+		expiry := expiryKey(d.expires, row)
+		g.set(expiry, nil)
+		s.expiries.lower(expiry)
 	}
 }
 

@@ -1,8 +1,10 @@
 package pebblestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +39,37 @@ func (s *Store) isExpired(d *stored) bool {
 	return d.expires != 0 && port.IsExpired(d.expires, s.now())
 }
 
+// expiryFloor is a row below which none tells when a document expires. Without it each look at the first of them would pass
+// over all that were removed, which Pebble keeps as such for a while.
+type expiryFloor struct {
+	mu  sync.Mutex
+	row []byte
+}
+
+func newExpiryFloor() expiryFloor { return expiryFloor{row: []byte{expirySpace}} }
+
+func (f *expiryFloor) get() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.row
+}
+
+// raise says that the rows up to this one are removed.
+func (f *expiryFloor) raise(removed []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.row = after(bytes.Clone(removed))
+}
+
+// lower says that a row is there.
+func (f *expiryFloor) lower(row []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if bytes.Compare(row, f.row) < 0 {
+		f.row = row
+	}
+}
+
 // expiryBatch is how many documents are removed in one step.
 const expiryBatch = 256
 
@@ -57,28 +90,27 @@ func (s *Store) Expire(ctx context.Context) (next time.Time, err error) {
 // nextExpiry returns the time of the first document to expire.
 func (s *Store) nextExpiry(ctx context.Context) (next time.Time, err error) {
 	err = s.read(ctx, func() error {
-		return s.eachExpiry(1, func(at int64, _ []byte) error {
+		return s.eachExpiry(func(row []byte) (more bool, err error) {
+			at, _ := splitExpiryKey(row)
 			next = time.Unix(at, 0)
-			return nil
+			return false, nil
 		})
 	})
 	return next, err
 }
 
-// eachExpiry calls do for the first rows that tell when documents expire, in the order of those times.
-func (s *Store) eachExpiry(most int, do func(at int64, document []byte) error) (err error) {
-	prefix := []byte{expirySpace}
-	rows, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: end(prefix)})
+// eachExpiry calls do for the rows that tell when documents expire, in the order of those times, as long as it wants more.
+func (s *Store) eachExpiry(do func(row []byte) (more bool, err error)) (err error) {
+	rows, err := s.db.NewIter(&pebble.IterOptions{LowerBound: s.expiries.get(), UpperBound: end([]byte{expirySpace})})
 	if err != nil {
 		return errReading(err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	for ok := rows.First(); ok && most > 0; ok = rows.Next() {
-		most--
+	for ok := rows.First(); ok; ok = rows.Next() {
 		if len(rows.Key()) < len(expiryKey(0, "")) {
 			return errReading(errCorrupt)
 		}
-		if err := do(splitExpiryKey(rows.Key())); err != nil {
+		if more, err := do(rows.Key()); !more || err != nil {
 			return err
 		}
 	}
@@ -91,21 +123,24 @@ func (s *Store) eachExpiry(most int, do func(at int64, document []byte) error) (
 // expireSome stages the removal of documents whose time is up. A row of the order of times can be left from before the document
 // was written again: what the document itself says counts.
 func (s *Store) expireSome(g *group) error {
-	now := s.now()
-	return s.eachExpiry(expiryBatch, func(at int64, row []byte) error {
+	now, most := s.now(), expiryBatch
+	return s.eachExpiry(func(row []byte) (more bool, err error) {
+		at, documentRow := splitExpiryKey(row)
 		if !port.IsExpired(at, now) {
-			return nil
+			return false, nil
 		}
-		d, err := s.currentDocument(row)
+		d, err := s.currentDocument(documentRow)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if d.expires == at {
-			s.stageExpiry(g, string(row), &d)
+			s.stageExpiry(g, string(documentRow), &d)
 		} else {
-			g.delete(expiryKey(at, string(row)))
+			g.delete(row)
 		}
-		return nil
+		s.expiries.raise(row)
+		most--
+		return most > 0, nil
 	})
 }
 

@@ -118,6 +118,30 @@ func TestADocumentThatIsWrittenAgainDoesNotExpireAtItsOldTime(t *testing.T) {
 	wantKeys(t, s, "forever")
 }
 
+func TestADocumentWithAnEarlierTimeThanThoseThatExpiredExpiresToo(t *testing.T) {
+	t.Parallel()
+	clock := newMovedClock()
+	s := open(t, vfs.NewMem(), pebblestore.Options{Now: clock.now})
+	setUntil(t, s, "b", time.Minute)
+	clock.seconds.Add(60)
+	expire(t, s)
+	for _, expires := range []int64{clock.now().Unix() - 1000, clock.now().Unix()} {
+		w := setWrite("a", `1`)
+		w.Expires = expires
+		if err := commit(t.Context(), s, port.Commit{Writes: []port.Write{w}}); err != nil {
+			t.Fatal(err)
+		}
+		wantKeys(t, s)
+		head := s.Head()
+		if next := expire(t, s); !next.IsZero() {
+			t.Errorf("another is due at %s", next)
+		}
+		if records := readLog(t, s, head, 10); len(records) != 1 || !records[0].Change.Expired {
+			t.Errorf("the expiry is told as %+v", records)
+		}
+	}
+}
+
 func TestWhatHasExpiredStaysGoneWhenTheClockStepsBack(t *testing.T) {
 	t.Parallel()
 	clock := newMovedClock()
@@ -131,6 +155,9 @@ func TestWhatHasExpiredStaysGoneWhenTheClockStepsBack(t *testing.T) {
 	wantKeys(t, s)
 	clock.seconds.Add(-3600)
 	wantKeys(t, s)
+	if collections, err := s.Collections(t.Context(), port.StateSpace); err != nil || len(collections) > 0 {
+		t.Errorf("the collections are %v, %v", collections, err)
+	}
 	version := mustSet(t, s, "k", `2`) // tells of the expiry, at a time that is kept
 	setUntil(t, s, "soon", time.Second)
 	clock.seconds.Add(3600 + 10)
@@ -148,19 +175,32 @@ func TestWhatHasExpiredStaysGoneWhenTheClockStepsBack(t *testing.T) {
 
 func TestADirectoryOfTheFormatBeforeIsReadAndMarked(t *testing.T) {
 	t.Parallel()
-	files := vfs.NewMem()
-	first := open(t, files, pebblestore.Options{})
-	version := mustSet(t, first, "old", `1`)
-	closeStore(t, first)
-	plant(t, files, "mformat", binary.BigEndian.AppendUint64(nil, 1))
-
-	second := open(t, files, pebblestore.Options{})
-	d, err := second.Get(t.Context(), port.Scope("todos"), "old")
-	if err != nil || string(d.Value) != `1` || d.Version != version || d.Expires != 0 {
-		t.Errorf("the document of the format before is %+v, %v", d, err)
+	files, number := vfs.NewMem(), func(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
+	for row, value := range map[string]string{
+		"mformat":             number(1),
+		"mepoch":              "ABCDEFGHIJ",
+		"mclock":              number(7) + number(2),
+		"dstate/todos\x00old": number(7) + `{"n":1}`,
+		"l" + number(1):       "\x01\x00\x00\x00\x01\x0bstate/todos\x03old\x00\x08{\"n\":1}\x0e",
+		"l" + number(2):       "\x01\x00\x00\x01f\x03\x01i\x01f\x022",
+	} {
+		plant(t, files, row, []byte(value))
 	}
-	closeStore(t, second)
-	if format := look(t, files, "mformat"); binary.BigEndian.Uint64(format) != 2 {
+	s := open(t, files, pebblestore.Options{})
+	d, err := s.Get(t.Context(), port.Scope("todos"), "old")
+	if err != nil || string(d.Value) != `{"n":1}` || d.Version != 7 || d.Expires != 0 || s.Epoch() != "ABCDEFGHIJ" {
+		t.Errorf("the document is %+v in the log %s, %v", d, s.Epoch(), err)
+	}
+	wantRecords(t, readLog(t, s, 0, 10), []port.Record{
+		{Position: 1, Change: &port.Change{
+			Collection: port.Scope("todos"), Key: "old", New: document.Value(`{"n":1}`), Version: 7,
+		}},
+		{Position: 2, Target: "f", Call: &port.Call{ID: "i", Function: "f", Payload: document.Value(`2`)}},
+	})
+	setUntil(t, s, "new", time.Hour)
+	wantKeys(t, s, "new", "old")
+	closeStore(t, s)
+	if format := look(t, files, "mformat"); string(format) != number(2) {
 		t.Errorf("the directory is marked %x", format)
 	}
 }

@@ -2,7 +2,9 @@ package pebblestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -58,12 +60,28 @@ func (f *failure) cause() error {
 	}
 }
 
-// listener hears of what fails in the background. What Pebble could not write there stays in its log, where the next start
-// finds it.
+// guard does something to the disk, unless there was a fault before, and returns none. That a file is there, or is not, is no
+// fault.
+func (f *failure) guard(do func() error) error {
+	select {
+	case <-f.failed:
+		return nil
+	default:
+	}
+	err := do()
+	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.fail(err)
+	return nil
+}
+
+// listener hears of what fails in the background, and of damage wherever it is met. What Pebble could not write in the
+// background stays in its log, where the next start finds it.
 func (f *failure) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: f.fail,
-		DataCorruption: func(info pebble.DataCorruptionInfo) { // met by a read or in the background
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			f.fail(fmt.Errorf("%s is damaged: %w", info.Path, info.Details))
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
@@ -84,8 +102,8 @@ func (f *failure) Errorf(format string, args ...any) {
 	f.logger.Error("pebble: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf is called where Pebble cannot go on, such as after a failed write of its manifest, and must not return.
-// Ending the process is safe at any moment: the next start recovers all that was acknowledged.
+// Fatalf is called where Pebble cannot go on, and must not return. Ending the process is safe at any moment: the next start
+// recovers all that was acknowledged.
 func (f *failure) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	f.fail(err)

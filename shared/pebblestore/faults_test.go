@@ -162,7 +162,7 @@ func TestADirectoryThatCannotBeWrittenIsNotOpened(t *testing.T) {
 	}
 }
 
-// logOf returns the path and the bytes of the one log of a database.
+// logOf returns the path and the bytes of the log that a database writes to.
 func logOf(t *testing.T, files vfs.FS) (path string, b []byte) {
 	t.Helper()
 	names, err := files.List("data")
@@ -171,7 +171,7 @@ func logOf(t *testing.T, files vfs.FS) (path string, b []byte) {
 	}
 	for _, name := range names {
 		if filepath.Ext(name) == ".log" {
-			path = files.PathJoin("data", name)
+			path = max(path, files.PathJoin("data", name))
 		}
 	}
 	return path, readFile(t, files, path)

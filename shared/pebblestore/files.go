@@ -1,8 +1,6 @@
 package pebblestore
 
 import (
-	"errors"
-	"io/fs"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,19 +20,6 @@ type frozenFiles struct {
 
 func newFrozenFiles(files vfs.FS, failure *failure) frozenFiles {
 	return frozenFiles{FS: files, failure: failure, memory: vfs.NewMem()}
-}
-
-// guard does something to the disk, unless there was a fault, and returns no fault. That a file is there or is not is none.
-func (f *failure) guard(do func() error) error {
-	if f.cause() != nil {
-		return nil
-	}
-	err := do()
-	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f.fail(err)
-	return nil
 }
 
 // Create creates a file.

@@ -37,6 +37,7 @@ func Open(dir string, options Options) (*Store, error) {
 		follow:    options.Follow,
 		published: options.Published,
 		queue:     newQueue(),
+		expiries:  newExpiryFloor(),
 		synced:    make(chan *group, groupsInFlight),
 		failure:   newFailure(options.Logger),
 	}
@@ -222,7 +223,12 @@ func (s *Store) checkFormat(dir string) error {
 	if err := batch.Set([]byte(epochRow), newEpoch(), nil); err != nil {
 		return err
 	}
-	return batch.Commit(pebble.Sync)
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return err
+	}
+	// Pebble begins a new database with a log of an old format, in which what is damaged looks like what was torn. Another
+	// log follows a flush.
+	return s.db.Flush()
 }
 
 // newEpoch returns the name of a log.

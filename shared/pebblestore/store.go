@@ -29,8 +29,9 @@
 // A backup is all rows of a snapshot, once what the snapshot saw is durable. A group is one batch, so it is in a backup with
 // all its commits, records and cursors, or not at all.
 //
-// When a write or a sync fails, it is unknown what the disk holds. The store then refuses every commit, and reads of
-// what was in flight, with unavailable until it is opened anew; other reads go on.
+// When a write or a sync fails, or a file turns out to be damaged, it is unknown what the disk holds. The store then leaves
+// the disk as it is, and refuses every commit, and reads of what was in flight, with unavailable until it is opened anew;
+// other reads go on.
 package pebblestore
 
 import (
@@ -80,6 +81,7 @@ type Store struct {
 	queue    queue
 	clock    clock
 	seen     seenTime
+	expiries expiryFloor
 	scratch  []byte   // the committer's, for rows and records
 	effects  []effect // the committer's, of one commit
 	guards   guards

@@ -97,8 +97,8 @@ func (s *Store) expireBlob(ctx context.Context, name string) error {
 
 // How many bytes of a record a row holds. A longer one goes into a blob.
 const (
-	maxRecord        = 300 << 10
-	maxFurtherRecord = 512 // of one that is not the only one of its row: at most 100 of them are in a commit
+	maxRecord      = 300 << 10
+	maxSmallRecord = 512 // of one that there is always room for, as a commit has at most 100 of them
 )
 
 // attachRecord puts a record into a row, or into a blob that the row names and that is kept for a time; 0 stands for ever.
@@ -106,13 +106,13 @@ func (s *Store) attachRecord(ctx context.Context, row item, r *message.Record, l
 	return s.keepRecord(ctx, row, r, maxRecord, life)
 }
 
-// keepRecord is attachRecord with a limit to what the row holds.
-func (s *Store) keepRecord(ctx context.Context, row item, r *message.Record, most int, life time.Duration) error {
+// keepRecord is attachRecord for a row with room for so many bytes.
+func (s *Store) keepRecord(ctx context.Context, row item, r *message.Record, room int, life time.Duration) error {
 	encoded, err := message.Encode(r)
 	if err != nil {
 		return s.corrupt(ctx, err)
 	}
-	if len(encoded) <= most {
+	if len(encoded) <= room {
 		row[deployed.Record] = text(string(encoded))
 		return nil
 	}

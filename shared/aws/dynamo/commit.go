@@ -140,17 +140,14 @@ func (s *Store) groupRow(call *port.Call) item {
 	return row
 }
 
-// addRecord adds the record of a call to the row of its group. The first one is in the row, unless it is too large; there is no
-// room for more.
+// addRecord adds the record of a call to the row of its group, which has room for as much as the row of one call. What does not
+// fit lies in a blob, as there.
 func (s *Store) addRecord(ctx context.Context, row item, cause port.Cause, call *port.Call) error {
 	records, _ := row[recordsName].(*types.AttributeValueMemberL)
 	record := message.Record{ID: call.ID, Record: port.Record{Cause: cause, Target: call.Function, Call: call}}
 	kept := item{idName: text(call.ID)}
-	most := maxRecord
-	if len(records.Value) > 0 {
-		most = maxFurtherRecord
-	}
-	if err := s.keepRecord(ctx, kept, &record, most, blobLife); err != nil {
+	room := max(maxRecord-sizeOfValue(records), maxSmallRecord)
+	if err := s.keepRecord(ctx, kept, &record, room, blobLife); err != nil {
 		return err
 	}
 	records.Value = append(records.Value, &types.AttributeValueMemberM{Value: kept})

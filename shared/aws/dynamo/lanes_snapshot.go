@@ -14,7 +14,7 @@ import (
 )
 
 // Item is an item of a group, or what is left of one: an item that was deleted within the last day has no value, and
-// the version of its deletion.
+// the version of its deletion. Nor has one that has expired a value; its version is still its own, as the expiry is to come.
 type Item struct {
 	Key     string
 	Value   document.Value
@@ -39,7 +39,7 @@ func (l *Lanes) Snapshot(ctx context.Context, group port.Collection, item string
 		TableName:              l.store.documents,
 		KeyConditionExpression: aws.String(e.name(deployed.PK) + " = " + e.value(text(string(group)))),
 		ProjectionExpression: aws.String(e.name(deployed.SK) + ", " + e.name(deployed.Value) + ", " +
-			e.name(deployed.Version) + ", " + e.name(deployed.Updated)),
+			e.name(deployed.Version) + ", " + e.name(deployed.Updated) + ", " + e.name(deployed.Expires)),
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 	}
 	var items []Item
@@ -65,18 +65,18 @@ func (l *Lanes) Snapshot(ctx context.Context, group port.Collection, item string
 }
 
 func (l *Lanes) readItem(ctx context.Context, found item) (Item, error) {
-	read := fields{item: found}
-	one := Item{
-		Key: stringOf(found[deployed.SK]), Version: read.integer(deployed.Version),
-		Updated: time.UnixMicro(read.integer(deployed.Updated)),
+	read, err := l.store.readRow(ctx, found)
+	if err != nil {
+		return Item{}, err
 	}
-	value, err := decodeValue(found[deployed.Value])
-	if read.err != nil {
-		err = read.err
-	}
+	id := stringOf(found[deployed.SK])
+	kept, err := read.document(id)
 	if err != nil {
 		return Item{}, l.store.corrupt(ctx, err)
 	}
-	one.Value = value
-	return one, nil
+	updated, err := integerOf(found[deployed.Updated])
+	if err != nil {
+		return Item{}, l.store.corrupt(ctx, err)
+	}
+	return Item{Key: id, Value: kept.Value, Version: read.version, Updated: time.UnixMicro(updated)}, nil
 }

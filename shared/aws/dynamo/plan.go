@@ -206,7 +206,7 @@ func (st *stamp) replacement(v document.Value, at *row) (*expression, error) {
 	}
 	e := st.begin(at)
 	e.set(deployed.Value, encoded)
-	e.set(sizeName, number(int64(v.Size())))
+	e.set(deployed.Size, number(int64(v.Size())))
 	created := e.name(deployed.Created)
 	if at != nil && at.lapsed {
 		e.set(deployed.Created, number(st.now))
@@ -220,7 +220,7 @@ func (st *stamp) replacement(v document.Value, at *row) (*expression, error) {
 func (st *stamp) deletion() *expression {
 	e := st.begin(nil)
 	e.set(deployed.Expires, number(st.expires))
-	e.remove(deployed.Value, sizeName, deployed.Created)
+	e.remove(deployed.Value, deployed.Size, deployed.Created)
 	return e
 }
 
@@ -285,7 +285,7 @@ func (st *stamp) change(ops []document.Op) (*expression, error) {
 			member + " BETWEEN " + e.value(number(lowest)) + " AND " + e.value(number(highest)) + ")")
 		growth += maxNumber
 	}
-	size := e.name(sizeName)
+	size := e.name(deployed.Size)
 	e.sets = append(e.sets, size+" = "+size+" + "+e.value(number(int64(growth))))
 	e.require(size + " <= " + e.value(number(int64(document.MaxSize-growth))))
 	return e, nil

@@ -19,8 +19,6 @@ type image = map[string]events.DynamoDBAttributeValue
 // two changes, when a document was written whose time was up: its expiry, and what was written. A record that was too large for
 // its row has only its Blob: Store.Resolve reads it.
 //
-// A row is removed only when its time has come, by DynamoDB: of a document that is its expiry.
-//
 // An error says that the row is none of this package; no later attempt will read it.
 func RecordsOf(e events.DynamoDBEventRecord) ([]message.Record, error) {
 	pk, err := stringIn(e.Change.Keys, deployed.PK)
@@ -31,37 +29,55 @@ func RecordsOf(e events.DynamoDBEventRecord) ([]message.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, after := e.Change.OldImage, e.Change.NewImage
 	removed := e.EventName == string(events.DynamoDBOperationTypeRemove)
 	switch {
 	case strings.HasPrefix(pk, port.StateSpace), strings.HasPrefix(pk, port.StreamSpace):
 		if removed {
-			return expiryOf(port.Collection(pk), sk, before)
+			return expiryOf(port.Collection(pk), sk, &e)
 		}
-		return changesOf(port.Collection(pk), sk, before, after)
+		return changesOf(port.Collection(pk), sk, e.Change.OldImage, e.Change.NewImage)
 	case strings.HasPrefix(pk, port.OwnSpace):
 		return nil, nil
 	case strings.HasPrefix(pk, deployed.OutboxEvents), strings.HasPrefix(pk, deployed.OutboxCalls):
 		if removed {
 			return nil, nil
 		}
-		return messagesOf(sk, before, after)
+		return messagesOf(sk, e.Change.OldImage, e.Change.NewImage)
 	default:
 		return nil, fmt.Errorf("a row at %q belongs to nothing", pk)
 	}
 }
 
-// expiryOf reads the removal of a row.
-func expiryOf(c port.Collection, sk string, before image) ([]message.Record, error) {
-	old, err := valueIn(before)
-	if _, expires := before[deployed.Expires]; old == nil || !expires || err != nil {
+// expiryOf reads the removal of a row: of a document whose time was up, that is its expiry. Nothing in Eddy removes rows of this
+// table. Who takes a living document out with a tool of AWS does so behind the back of Eddy, which tells nobody.
+func expiryOf(c port.Collection, sk string, e *events.DynamoDBEventRecord) ([]message.Record, error) {
+	old, err := valueIn(e.Change.OldImage)
+	if err != nil {
+		return nil, fmt.Errorf("the old value of %q in %s: %w", sk, c, err)
+	}
+	if up, err := timeWasUp(e); old == nil || !up || err != nil {
 		return nil, err
 	}
-	version, err := integerIn(before, deployed.Version)
+	version, err := integerIn(e.Change.OldImage, deployed.Version)
 	if err != nil {
 		return nil, fmt.Errorf("%q in %s: %w", sk, c, err)
 	}
 	return []message.Record{expiry(c, sk, old, version+1)}, nil
+}
+
+// remover is who removes rows for DynamoDB itself.
+const remover = "dynamodb.amazonaws.com"
+
+// timeWasUp reports whether a row was removed because it had expired. Where the table is a replica, only the time tells.
+func timeWasUp(e *events.DynamoDBEventRecord) (bool, error) {
+	if e.UserIdentity != nil && e.UserIdentity.PrincipalID == remover {
+		return true, nil
+	}
+	if _, ends := e.Change.OldImage[deployed.Expires]; !ends {
+		return false, nil
+	}
+	expires, err := integerIn(e.Change.OldImage, deployed.Expires)
+	return err == nil && port.IsExpired(expires, e.Change.ApproximateCreationDateTime.Time), err
 }
 
 func expiry(c port.Collection, sk string, old document.Value, version int64) message.Record {
@@ -91,7 +107,11 @@ func changesOf(c port.Collection, sk string, before, after image) (records []mes
 	if err != nil {
 		return nil, fmt.Errorf("%q in %s: %w", sk, c, err)
 	}
-	if lapsed != 0 {
+	switch {
+	case lapsed == 0:
+	case change.Old == nil:
+		return nil, fmt.Errorf("%q in %s: nothing was there to expire", sk, c)
+	default:
 		records = append(records, expiry(c, sk, change.Old, lapsed))
 		change.Old = nil
 	}

@@ -42,13 +42,17 @@ const (
 	silentBy   = `"silent":{"S":"w"}`
 )
 
-// with returns an image with another attribute.
-func with(image, attribute string) string { return strings.Replace(image, "{", "{"+attribute+",", 1) }
-
-// dying is a document that expires.
-func dying(version int64, value string) string {
-	return with(stored(version, value), `"expires":{"N":"1800000000"}`)
+// removal is the event of a removed row, in a second of the Unix epoch, by somebody.
+func removal(before, by, second string) string {
+	text := strings.Replace(told("REMOVE", "state/s", before, ""), `"Keys"`, `"ApproximateCreationDateTime":`+second+`,"Keys"`, 1)
+	if by != "" {
+		text = with(text, `"userIdentity":`+by)
+	}
+	return text
 }
+
+// itself is who removes what has expired: DynamoDB.
+const itself = `{"type":"Service","principalId":"dynamodb.amazonaws.com"}`
 
 func expiry(old string, version int64) *message.Record {
 	c := &port.Change{Collection: scope, Key: "k", Old: document.Value(old), Version: version, Expired: true}
@@ -118,7 +122,17 @@ func TestRecordsOfTheStream(t *testing.T) {
 		{"a number as DynamoDB writes it", told("INSERT", "state/s", "", stored(41, `{"N":"1E+21"}`)), []*message.Record{change("", `1e+21`, 41)}},
 		{"a removal", told("REMOVE", "state/s", tombstone("x", 41), ""), nil},
 		{"a removal of a document that was to live", told("REMOVE", "state/s", stored(41, seven), ""), nil},
-		{"a removal of a document whose time was up", told("REMOVE", "state/s", dying(41, seven), ""),
+		{"a removal of a document by somebody else", removal(stored(41, seven), `{"type":"IAMUser","principalId":"x"}`, "1800000000"), nil},
+		{"a removal of a document by DynamoDB itself", removal(dying(41, seven), itself, "1800000123"),
+			[]*message.Record{expiry(`{"n":7}`, 42)}},
+		{"such a removal that is stamped too early", removal(dying(41, seven), itself, "1799999999"),
+			[]*message.Record{expiry(`{"n":7}`, 42)}},
+		{"a removal of a document after its time", removal(dying(41, seven), "", "1800000000"),
+			[]*message.Record{expiry(`{"n":7}`, 42)}},
+		{"a removal of a document before its time", removal(dying(41, seven), "", "1799999999"), nil},
+		{"a removal of a tombstone", removal(with(tombstone("x", 41), `"expires":{"N":"1"}`), itself, "1800000000"), nil},
+		{"the expiry of a document that was written silently",
+			removal(with(with(storedBy("w", 41, seven), silentBy), `"expires":{"N":"1"}`), itself, "1800000000"),
 			[]*message.Record{expiry(`{"n":7}`, 42)}},
 		{"a write over a document whose time was up", told("MODIFY", "state/s", dying(41, seven), with(stored(43, `{"N":"1"}`), lapsedAt42)),
 			[]*message.Record{expiry(`{"n":7}`, 42), change("", `1`, 43)}},
@@ -142,7 +156,7 @@ func TestRecordsOfTheStream(t *testing.T) {
 		{"an update of something else", told("MODIFY", "state/s", stored(41, seven), storedBy("x", 41, seven)), nil},
 		{"an event", told("INSERT", "event/a/b", "", outbox), []*message.Record{event}},
 		{"an event that was sent twice", told("MODIFY", "event/a/b", outbox, outbox), nil},
-		{"a call in a blob", told("INSERT", "call/a::b", "", `{"blob":{"S":"a::b/d"}}`), []*message.Record{&message.Record{ID: "k", Blob: "a::b/d"}}},
+		{"a call in a blob", told("INSERT", "call/a::b", "", `{"blob":{"S":"a::b/d"}}`), []*message.Record{{ID: "k", Blob: "a::b/d"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -187,6 +201,10 @@ func TestRowsThatAreNoneOfOursAreErrors(t *testing.T) {
 		"a message without id":      told("INSERT", "call/a::b", "", `{"records":{"L":[{"M":{}}]}}`),
 		"a message of rubbish":      told("INSERT", "call/a::b", "", `{"records":{"L":[{"M":{"id":{"S":"x"}}}]}}`),
 		"a lapse that is none":      told("INSERT", "state/s", "", with(stored(41, seven), `"lapsed":{"S":"x"}`)),
+		"a lapse of nothing":        told("INSERT", "state/s", "", with(stored(41, seven), `"lapsed":{"N":"40"}`)),
+		"an expired value of bytes": removal(dying(41, `{"B":"AA=="}`), itself, "1"),
+		"an expiry of no version":   removal(with(`{"value":{"N":"1"}}`, `"expires":{"N":"1"}`), itself, "1"),
+		"an expiry at no time":      removal(with(stored(41, seven), `"expires":{"S":"x"}`), "", "1"),
 	} {
 		if records, err := recordsOf(t, text); err == nil {
 			t.Errorf("%s was read as %+v", name, records)
@@ -198,7 +216,9 @@ func FuzzRecordsOf(f *testing.F) {
 	f.Add([]byte(told("INSERT", "state/s", "", stored(41, seven))))
 	f.Add([]byte(told("MODIFY", "stream/a/b", stored(41, `{"L":[{"M":{}},{"BOOL":true},{"NULL":true}]}`), tombstone("x", 42))))
 	f.Add([]byte(told("MODIFY", "state/s", dying(41, seven), with(stored(43, seven), lapsedAt42))))
-	f.Add([]byte(told("REMOVE", "state/s", dying(41, seven), "")))
+	f.Add([]byte(removal(dying(41, seven), itself, "1800000123")))
+	f.Add([]byte(removal(dying(41, seven), "", "1800000123")))
+	f.Add([]byte(told("MODIFY", "state/s", dying(41, seven), with(storedBy("w", 42, seven), silentBy))))
 	f.Add([]byte(told("INSERT", "call/a::b", "", `{"record":{"S":"{\"id\":\"1\",\"call\":{\"id\":\"1\",\"function\":\"a::b\"}}"}}`)))
 	f.Add([]byte(told("INSERT", "call/a::b", "", `{"records":{"L":[{"M":{"id":{"S":"1"},"blob":{"S":"a/b"}}}]}}`)))
 	f.Add([]byte(told("INSERT", "event/a/b", "", `{"blob":{"S":"a/b"}}`)))
@@ -217,6 +237,9 @@ func FuzzRecordsOf(f *testing.F) {
 			}
 			if r.Change == nil && r.Event == nil && r.Call == nil {
 				t.Errorf("a record of nothing: %+v", r)
+			}
+			if c := r.Change; c != nil && (c.Old == nil && c.New == nil || c.Expired && c.Kind() != port.Deleted) {
+				t.Errorf("a change of nothing: %+v", c)
 			}
 			if _, err := message.Encode(r); err != nil {
 				t.Errorf("a record that cannot travel: %v: %+v", err, r)

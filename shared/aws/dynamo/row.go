@@ -21,7 +21,6 @@ import (
 
 // The attributes that only this package knows.
 const (
-	sizeName     = "size"     // N: of a document, an upper bound of document.Value.Size
 	attemptsName = "attempts" // M: of a cursor, the failed attempts of the delivery it guards
 	letterName   = "letter"   // S: a dead letter as JSON, without its record
 	blobName     = "blob"     // S: in place of deployed.Record, the key of the blob that holds it

@@ -13,6 +13,13 @@
 // A version is the clock's microseconds where a row begins and one more for each write. A deletion leaves a tombstone for a
 // day: a row without value, which keeps the version and tells the stream who deleted. Reads skip it.
 //
+// A document whose time is up is gone at once for whoever reads or states a condition, by the clock of the process that asks.
+// Its row stays until DynamoDB removes it, which can take days: then the stream tells of the expiry. A write that comes first
+// takes two versions, and notes that one of them is the expiry, so that the stream tells of both.
+//
+// Calls of one group replace each other in one row, since the stream keeps the order of what happens to one row, and of
+// nothing else.
+//
 // Every write carries an id. When the reply to a write is lost, the id says whether it was done, and nothing is sent again
 // that could be done twice: what remains unknown is unavailable. Transactions carry a token instead, with which DynamoDB
 // itself does them once. Requests that surely were not done - throttled, or not even connected - are sent again after

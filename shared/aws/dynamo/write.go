@@ -150,7 +150,7 @@ func (o *solo) missed(ctx context.Context, p *plan, item item) (result port.Resu
 }
 
 // recover finds out what became of a plan whose reply was lost. It is done again only where what is there shows that it was
-// not done before, and will not be done twice.
+// not done before, and will not be done twice. A document that has expired since shows nothing: the plan may yet be done.
 func (o *solo) recover(ctx context.Context, p *plan, cause error) (result port.Result, done bool, err error) {
 	o.log(ctx, "UpdateItem", cause)
 	o.lost = true
@@ -161,9 +161,9 @@ func (o *solo) recover(ctx context.Context, p *plan, cause error) (result port.R
 	untouched := !found.exists
 	switch {
 	case p.at != nil:
-		untouched = untouched || p.at.exists && p.at.version == found.version
+		untouched = untouched || p.at.exists && p.at.version == found.version && p.at.lapsed == found.lapsed
 	case o.write.IfVersion != nil && *o.write.IfVersion != 0:
-		untouched = untouched || *o.write.IfVersion == found.version
+		untouched = untouched || *o.write.IfVersion == found.version && !found.lapsed
 	}
 	switch {
 	case found.writeID == o.id:
