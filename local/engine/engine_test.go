@@ -126,6 +126,34 @@ func counting(app *eddy.App, opts ...eddy.Option) {
 	}, things.Changes(), append(opts, eddy.Uses(tallies))...)
 }
 
+func TestTheTestModeMakesEachDeliveryTwice(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []struct {
+		name  string
+		twice bool
+		runs  int32
+	}{
+		{"without it the function runs once", false, 1},
+		{"with it the function runs twice and takes effect once", true, 2},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			var runs atomic.Int32
+			app := eddy.New()
+			eddy.React(app, "test::count", func(ctx context.Context, _ eddy.Change[thing]) error {
+				runs.Add(1)
+				return tallies.Increment(ctx, "all", "count", 1)
+			}, things.Changes(), eddy.Uses(tallies))
+			e := start(t, app, engine.Options{DuplicateDeliveries: mode.twice})
+			write(t, e, "k", 1)
+			settle(t, e)
+			if got := get(t, e, "tallies", "all"); runs.Load() != mode.runs || got != `{"count":1}` {
+				t.Errorf("the function ran %d times, want %d, and left %s", runs.Load(), mode.runs, got)
+			}
+		})
+	}
+}
+
 func TestACounterOfAReactionIsExactUnderConcurrentWrites(t *testing.T) {
 	t.Parallel()
 	onceAndTwice(t, func(t *testing.T, o engine.Options) {

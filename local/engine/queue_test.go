@@ -211,6 +211,44 @@ func TestADelayedMessageWaitsForItsTimeWithWhatIsBehindIt(t *testing.T) {
 	})
 }
 
+func TestADelayedMessageBehindOneThatIsDueWaitsForItsTime(t *testing.T) {
+	t.Parallel()
+	onceAndTwice(t, func(t *testing.T, o engine.Options) {
+		app := eddy.New()
+		begun, give := make(chan struct{}, 1), make(chan struct{})
+		ordering(app, func(_ context.Context, in order) error {
+			if in.N == 0 {
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+				<-give
+			}
+			return nil
+		})
+		h := newHands()
+		o.Now = h.now
+		e := start(t, app, o)
+		enqueueOrder(t, e, "ada", 0)
+		<-begun // and is held in there until the next one lies behind it
+		late := time.Minute
+		call := operator.Call{Function: "test::order", Payload: []byte(`{"customer":"ada","n":1}`)}
+		if _, err := e.Enqueue(t.Context(), "orders", call, &late); err != nil {
+			t.Fatal(err)
+		}
+		close(give)
+		settle(t, e)
+		if got := get(t, e, "tallies", "ada"); got != `{"seen":[0]}` {
+			t.Errorf("before the second one is due ada has %s", got)
+		}
+		h.move(time.Minute)
+		settle(t, e)
+		if got := get(t, e, "tallies", "ada"); got != `{"seen":[0,1]}` {
+			t.Errorf("when it is due ada has %s", got)
+		}
+	})
+}
+
 func stats(t *testing.T, e *engine.Engine, function string) engine.ReactionStats {
 	t.Helper()
 	for _, s := range e.Reactions() {

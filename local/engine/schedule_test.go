@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/eddyhq/eddy/local/engine"
 	"github.com/eddyhq/eddy/shared/eddy"
@@ -141,6 +143,63 @@ func TestNoTickIsLostOrDoubledByCrashes(t *testing.T) {
 			for i := 1; i < len(got.At); i++ {
 				if got.At[i] <= got.At[i-1] {
 					t.Errorf("%q ticked at minute %d after minute %d", s.Expression, got.At[i], got.At[i-1])
+				}
+			}
+		}
+	}
+}
+
+// crashPoints keeps what a crash before each sync would leave of the files.
+type crashPoints struct {
+	mu   sync.Mutex
+	left []*vfs.MemFS
+}
+
+// watch returns the files, as an engine is to see them.
+func (c *crashPoints) watch(files *vfs.MemFS) vfs.FS {
+	return errorfs.Wrap(files, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch op.Kind {
+		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.left = append(c.left, files.CrashClone(vfs.CrashCloneCfg{}))
+		default:
+		}
+		return nil
+	}))
+}
+
+// from returns what was kept from the n-th on, and how much that is.
+func (c *crashPoints) from(n int) []*vfs.MemFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left[n:]
+}
+
+func TestACrashBetweenAnyTwoSyncsOfATickLosesAndDoublesNone(t *testing.T) {
+	t.Parallel()
+	h, files, points := newHands(), vfs.NewCrashableMem(), &crashPoints{}
+	began := h.now()
+	e := start(t, scheduled(), engine.Options{Now: h.now, FS: points.watch(files)})
+	settle(t, e)
+	begun := len(points.from(0))
+	for range 3 {
+		h.move(time.Minute)
+		settle(t, e)
+	}
+	left := points.from(begun)
+	if len(left) < 3 {
+		t.Fatalf("three ticks made %d syncs", len(left))
+	}
+	h.move(time.Minute) // so that what a crash left open is not made good by a tick of the same time
+	for i, crashed := range left {
+		again := start(t, scheduled(), engine.Options{Now: h.now, FS: crashed})
+		settle(t, again)
+		for _, f := range again.App().Functions() {
+			for _, s := range f.Schedules {
+				_, due := s.Due(began, h.now())
+				if got := ticksOf(t, again, s.Expression); got.Runs+got.Missed != due {
+					t.Errorf("after a crash before sync %d %q, due %d times, has %v", i, s.Expression, due, got)
 				}
 			}
 		}

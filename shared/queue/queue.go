@@ -1,19 +1,22 @@
 // Package queue holds the engine functions over deliveries that failed for the last time: queue::dead_letters,
 // queue::redrive and queue::discard. They are for operators; a function of an app cannot call them.
 //
-//	queue::dead_letters {function_id? | queue?, limit?, cursor?} -> {items: [letter…], cursor?}
-//	queue::redrive      {function_id | queue, id | ids | all}    -> {redriven: how many, cursor?}
-//	queue::discard      {function_id | queue, id | ids | all}    -> {discarded: how many, cursor?}
+//	queue::dead_letters {function_id? | queue?, limit?, cursor?}       -> {items: [letter…], cursor?}
+//	queue::redrive      {function_id | queue, id | ids | all, cursor?} -> {redriven: how many, cursor?}
+//	queue::discard      {function_id | queue, id | ids | all, cursor?} -> {discarded: how many, cursor?}
 //
-// A letter is {id, function_id, queue?, payload, code, message, attempts, first_at, last_at, chain?}; the payload is what the
-// function was given, the chain the functions whose work led to it. All is true for every letter there is, 1,000 a call: a cursor
-// in the answer says that there are more, and is given with the next call. A letter that comes back meanwhile is not taken twice.
+// A letter is {id, function_id, queue?, payload, code, message, attempts, first_at, last_at, chain?}; the payload is what
+// the function was given, the chain the functions whose work led to it. All is true for every letter there is, 1,000 a
+// call: a cursor in the answer says that there are more, and is given with the next call. A letter that comes back
+// meanwhile is not taken twice.
 package queue
 
 import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/eddyhq/eddy/shared/eddy"
@@ -192,7 +195,7 @@ func settleAll(
 	return json.Marshal(answer)
 }
 
-// readIDs reads the ids of letters: one, or a list.
+// readIDs reads the ids of letters: one, or a list. One that is given twice is taken once, also when it comes back meanwhile.
 func readIDs(fields *payload.Fields) []string {
 	if id := fields.OptionalText("id"); id != "" {
 		return []string{id}
@@ -203,9 +206,10 @@ func readIDs(fields *payload.Fields) []string {
 	}
 	var ids []string
 	if err := json.Unmarshal(raw, &ids); err != nil || len(ids) == 0 || len(ids) > maxIDs {
-		fields.Fault("ids", "must be an array of 1 to 100 ids")
+		fields.Fault("ids", fmt.Sprintf("must be an array of 1 to %d ids", maxIDs))
 	}
-	return ids
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 func readCursor(fields *payload.Fields) port.LetterID {

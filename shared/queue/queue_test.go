@@ -20,7 +20,7 @@ import (
 )
 
 // ledger is a store with dead letters of two functions, three each: changes of the one, calls of the other.
-func ledger(t *testing.T) *pebblestore.Store {
+func ledger(t testing.TB) *pebblestore.Store {
 	t.Helper()
 	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem()})
 	if err != nil {
@@ -141,6 +141,96 @@ func TestADeadLetterIsSettledOnce(t *testing.T) {
 	}
 }
 
+func TestADeadLetterShowsItsQueueAndWhatLedToIt(t *testing.T) {
+	t.Parallel()
+	store := ledger(t)
+	message := port.Record{
+		Cause: port.Cause{Root: "r", Chain: []string{"a::react"}}, Target: "b::call",
+		Call: &port.Call{ID: "id-9", Function: "b::call", Payload: document.Value(`{"n":9}`)},
+	}
+	bury(t, store, port.DeadLetter{ID: "id-9", Function: "b::call", Record: message, Code: "internal", Attempts: 1})
+	shown := call(t, store, "queue::dead_letters", `{"queue":"calls"}`)
+	for want, times := range map[string]int{`"queue":"calls"`: 4, `"chain":["a::react"]`: 1, `"function_id":"b::call"`: 4} {
+		if got := strings.Count(shown, want); got != times {
+			t.Errorf("%s has %s %d times, want %d", shown, want, got, times)
+		}
+	}
+	if shown := call(t, store, "queue::dead_letters", `{"function_id":"a::react"}`); strings.Contains(shown, `"queue"`) {
+		t.Errorf("%s has a queue", shown)
+	}
+}
+
+func bury(t *testing.T, store *pebblestore.Store, letters ...port.DeadLetter) {
+	t.Helper()
+	if _, err := store.Commit(t.Context(), port.Commit{Failed: letters}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stubborn is a ledger whose letters come back at once when they are redriven.
+type stubborn struct {
+	*pebblestore.Store
+	redriven map[string]int
+}
+
+func (s *stubborn) Redrive(ctx context.Context, function, id string) (bool, error) {
+	found, err := s.Store.Redrive(ctx, function, id)
+	if !found || err != nil {
+		return found, err
+	}
+	s.redriven[id]++
+	_, err = s.Commit(ctx, port.Commit{Failed: []port.DeadLetter{lost(id)}})
+	return true, err
+}
+
+// lost is a dead letter of b::call.
+func lost(id string) port.DeadLetter {
+	call := &port.Call{ID: id, Function: "b::call", Payload: document.Value(`{}`)}
+	return port.DeadLetter{ID: id, Function: "b::call", Record: port.Record{Call: call, Target: "b::call"}, Attempts: 1}
+}
+
+func TestALetterThatComesBackIsRedrivenOnce(t *testing.T) {
+	t.Parallel()
+	const letters, perCall = 2_001, 1_000
+	store := &stubborn{ledger(t), make(map[string]int)}
+	var buried []port.DeadLetter
+	for i := range letters - 3 { // three are there already
+		buried = append(buried, lost(fmt.Sprintf("letter-%04d", i)))
+	}
+	bury(t, store.Store, buried...)
+	redrive, _ := queue.Lookup("queue::redrive")
+	var sizes []int
+	for payload := `{"queue":"calls","all":true}`; payload != ""; {
+		text, err := redrive(t.Context(), app(), store, []byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct {
+			Redriven int
+			Cursor   string
+		}
+		if err := json.Unmarshal(text, &answer); err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, answer.Redriven)
+		if payload = ""; answer.Cursor != "" {
+			payload = fmt.Sprintf(`{"queue":"calls","all":true,"cursor":%q}`, answer.Cursor)
+		}
+	}
+	if diff := cmp.Diff([]int{perCall, perCall, 1}, sizes); diff != "" || len(store.redriven) != letters {
+		t.Errorf("%d letters were redriven, by so many a call (-want +got):\n%s", len(store.redriven), diff)
+	}
+	text, err := redrive(t.Context(), app(), store, []byte(`{"queue":"calls","ids":["id-0","id-1","id-0"]}`))
+	if err != nil || string(text) != `{"redriven":2}` {
+		t.Errorf("%s, %v", text, err)
+	}
+	for id, times := range store.redriven {
+		if want := map[string]int{"id-0": 2, "id-1": 2}[id]; times != max(want, 1) {
+			t.Errorf("%s was redriven %d times", id, times)
+		}
+	}
+}
+
 func TestMalformedPayloadsAreRefused(t *testing.T) {
 	t.Parallel()
 	store := ledger(t)
@@ -153,6 +243,8 @@ func TestMalformedPayloadsAreRefused(t *testing.T) {
 		"a discard without a dead letter": {"queue::discard", `{"function_id":"a::react"}`},
 		"one letter and all of them":      {"queue::discard", `{"function_id":"a::react","id":"x","all":true}`},
 		"ids that are none":               {"queue::redrive", `{"function_id":"a::react","ids":"x"}`},
+		"too many ids":                    {"queue::redrive", `{"function_id":"a::react","ids":["x"` + strings.Repeat(`,"x"`, 100) + `]}`},
+		"a letter and a list of them":     {"queue::redrive", `{"function_id":"a::react","id":"x","ids":["y"]}`},
 		"no ids":                          {"queue::redrive", `{"function_id":"a::react","ids":[]}`},
 		"a queue that there is not":       {"queue::redrive", `{"queue":"none","all":true}`},
 		"a function and a queue":          {"queue::redrive", `{"function_id":"b::call","queue":"calls","all":true}`},
@@ -162,4 +254,24 @@ func TestMalformedPayloadsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// FuzzPayload holds every function to answering any payload with JSON or an error of whoever sent it.
+func FuzzPayload(f *testing.F) {
+	store := ledger(f)
+	f.Add("redrive", []byte(`{"queue":"calls","ids":["id-0","\u00e9"]}`))
+	f.Add("discard", []byte(`{"function_id":"a::react","all":true,"cursor":"dl.YQBi"}`))
+	f.Add("dead_letters", []byte(`{"function_id":"a::react","limit":1,"cursor":""}`))
+	f.Fuzz(func(t *testing.T, name string, text []byte) {
+		run, ok := queue.Lookup("queue::" + name)
+		if !ok {
+			return
+		}
+		switch result, err := run(t.Context(), app(), store, text); {
+		case err == nil && !json.Valid(result):
+			t.Errorf("%s %q: %s", name, text, result)
+		case err != nil && errs.CodeOf(err) != errs.InvalidArgument:
+			t.Errorf("%s %q: %v", name, text, err)
+		}
+	})
 }

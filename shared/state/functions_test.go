@@ -255,7 +255,7 @@ func FuzzPayload(f *testing.F) {
 	f.Add("list_groups", []byte(`{}`))
 	f.Fuzz(func(t *testing.T, name string, text []byte) {
 		run, ok := state.Lookup("state::" + name)
-		if !ok {
+		if !ok || name == "transact" { // it has a target of its own
 			return
 		}
 		docs := newMemory()

@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -16,7 +17,7 @@ import (
 )
 
 // stored opens a store whose first version is 1001, and whose clock moves by hand.
-func stored(t *testing.T) (s *pebblestore.Store, advance func(time.Duration)) {
+func stored(t testing.TB) (s *pebblestore.Store, advance func(time.Duration)) {
 	t.Helper()
 	var micros atomic.Int64
 	micros.Store(1001)
@@ -72,6 +73,7 @@ func TestTransact(t *testing.T) {
 			{"transact", `{"writes":[{"op":"delete","scope":"s","key":"k"},{"op":"set","scope":"s","key":"k","value":1}]}`,
 				`invalid_argument: writes[1]: is of the same document as writes[0]`},
 			{"set", `{"scope":"s","key":"k","value":1,"ttl_seconds":0}`, `invalid_argument: ttl_seconds: `},
+			{"set", `{"scope":"s","key":"k","value":1,"ttl_seconds":316224001}`, `invalid_argument: ttl_seconds: must be an integer from 1 to 316224000`},
 			{"update", `{"scope":"s","key":"k","ops":[],"ttl_seconds":1}`, `invalid_argument: ttl_seconds: is not`},
 		}},
 	} {
@@ -120,4 +122,31 @@ func TestADocumentWithATimeToLiveIsGoneAfterIt(t *testing.T) {
 	if d, err := s.Get(t.Context(), port.Scope("s"), "l"); err != nil || d.Exists() {
 		t.Errorf("%+v, %v", d, err)
 	}
+}
+
+// FuzzTransact holds state::transact to answering any payload with as many results as it has writes, or a caller's error.
+func FuzzTransact(f *testing.F) {
+	s, _ := stored(f)
+	run, _ := state.Lookup("state::transact")
+	f.Add([]byte(`{"writes":[{"op":"set","scope":"s","key":"k","value":1,"ttl_seconds":1},{"op":"delete","scope":"s","key":"l"}]}`))
+	f.Add([]byte(`{"writes":[{"op":"check","scope":"s","key":"l","if_version":0},{"op":"update","scope":"t","key":"k","ops":[]}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		result, err := run(t.Context(), s, text)
+		if err != nil {
+			switch code := errs.CodeOf(err); code {
+			case errs.InvalidArgument, errs.Conflict, errs.TooLarge:
+			default:
+				t.Errorf("%q: %v", text, err)
+			}
+			return
+		}
+		var asked struct{ Writes []json.RawMessage }
+		var got struct{ Results []json.RawMessage }
+		if err := json.Unmarshal(result, &got); err != nil {
+			t.Fatalf("%q: %s, %v", text, result, err)
+		}
+		if err := json.Unmarshal(text, &asked); err != nil || len(got.Results) != len(asked.Writes) {
+			t.Errorf("%q: %s, %v", text, result, err)
+		}
+	})
 }

@@ -188,15 +188,10 @@ func (t *Transaction) Commit(ctx context.Context, commit port.Commit) ([]port.Re
 	if err := port.CheckWrites(commit.Writes); err != nil {
 		return nil, err
 	}
-	for i, w := range commit.Writes {
-		if err := t.check(ctx, i, w); err != nil {
-			return nil, err
-		}
-	}
 	undo := t.mark(commit.Writes)
 	results := make([]port.Result, len(commit.Writes))
 	for i, w := range commit.Writes {
-		result, err := t.apply(ctx, w)
+		result, err := t.apply(ctx, i, w)
 		if err != nil {
 			undo()
 			return nil, err
@@ -232,22 +227,9 @@ func (t *Transaction) mark(writes []port.Write) (undo func()) {
 	}
 }
 
-func (t *Transaction) check(ctx context.Context, index int, w port.Write) error {
-	if w.IfVersion == nil {
-		return nil
-	}
-	seen, err := t.get(ctx, w.Collection, w.Key)
-	if err != nil {
-		return err
-	}
-	if seen.Version != *w.IfVersion {
-		return &port.ConflictError{Index: index, Version: seen.Version}
-	}
-	return nil
-}
-
-// apply folds a write into what is buffered for its document.
-func (t *Transaction) apply(ctx context.Context, w port.Write) (port.Result, error) {
+// apply folds a write into what is buffered for its document. The condition of the write is held to the very read that goes
+// into the commit as its condition: between two reads somebody else could write.
+func (t *Transaction) apply(ctx context.Context, index int, w port.Write) (port.Result, error) {
 	at := address{w.Collection, w.Key}
 	b, known := t.writes[at]
 	if !known {
@@ -261,6 +243,9 @@ func (t *Transaction) apply(ctx context.Context, w port.Write) (port.Result, err
 		if err := t.look(ctx, b); err != nil {
 			return port.Result{}, err
 		}
+	}
+	if w.IfVersion != nil && b.view.Version != *w.IfVersion {
+		return port.Result{}, &port.ConflictError{Index: index, Version: b.view.Version}
 	}
 	var before *port.Document
 	if b.view != nil {

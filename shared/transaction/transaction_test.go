@@ -293,3 +293,45 @@ func TestWhatComesAfterTheEndIsRefused(t *testing.T) {
 		t.Errorf("a late write returns %v", err)
 	}
 }
+
+// restless is a store in which somebody else writes a document right after it was read for the n-th time.
+type restless struct {
+	port.Documents
+	left  int
+	write func()
+}
+
+func (r *restless) Get(ctx context.Context, c port.Collection, key string) (port.Document, error) {
+	found, err := r.Documents.Get(ctx, c, key)
+	if r.left--; r.left == 0 {
+		r.write()
+	}
+	return found, err
+}
+
+func TestAConditionIsOfTheVersionThatTheRunHasSeenWheneverSomebodyElseWrites(t *testing.T) {
+	t.Parallel()
+	for n := 1; n <= 3; n++ {
+		store := open(t)
+		commit(t, store, set("k", `1`))
+		written := false
+		tx := transaction.New(&restless{store, n, func() {
+			written = true
+			commit(t, store, set("k", `"somebody else's"`))
+		}})
+		seen, err := tx.Get(t.Context(), scope, "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := set("k", `2`)
+		mine.IfVersion = &seen.Version
+		_, err = tx.Commit(t.Context(), port.Commit{Writes: []port.Write{mine}})
+		if err == nil {
+			_, err = store.Commit(t.Context(), tx.End())
+		}
+		var broken *port.ConflictError
+		if lost := errors.As(err, &broken); lost != written {
+			t.Errorf("written by somebody else after read %d: %t, and the commit fails with %v", n, written, err)
+		}
+	}
+}

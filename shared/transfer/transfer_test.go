@@ -19,7 +19,7 @@ import (
 
 var now = time.Unix(1_800_000_000, 0)
 
-func open(t *testing.T) *pebblestore.Store {
+func open(t testing.TB) *pebblestore.Store {
 	t.Helper()
 	s, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem(), Now: func() time.Time { return now }})
 	if err != nil {
@@ -161,6 +161,7 @@ func TestMalformedPayloadsAreRefused(t *testing.T) {
 		"a cursor to what is own":   {"data::export", `{"cursor":"ex.b3duL3gvAA"}`, "cursor"},
 		"no documents":              {"data::import", `{}`, "documents: is required"},
 		"too few documents":         {"data::import", `{"documents":[]}`, "documents: must be an array"},
+		"too many documents":        {"data::import", `{"documents":[1` + strings.Repeat(",1", 25) + `]}`, "documents: must be an array of 1 to 25"},
 		"a document without a key":  {"data::import", `{"documents":[{"scope":"s","value":1}]}`, "documents[0].key: is required"},
 		"a document of nothing":     {"data::import", `{"documents":[{"key":"k","value":1}]}`, "documents[0].scope: is required"},
 		"a time that is none":       {"data::import", `{"documents":[{"scope":"s","key":"k","value":1,"expires_at":"soon"}]}`, "documents[0].expires_at"},
@@ -172,4 +173,30 @@ func TestMalformedPayloadsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// FuzzPayload holds both functions to answering any payload with JSON or an error of whoever sent it, and what was put in to
+// be there afterwards.
+func FuzzPayload(f *testing.F) {
+	s := open(f)
+	f.Add("import", []byte(`{"documents":[{"scope":"s","key":"k","value":1,"version":7,"expires_at":"2101-01-01T00:00:00Z"}]}`))
+	f.Add("import", []byte(`{"documents":[{"stream_name":"s","group_id":"g","item_id":"i","value":{"id":"i"}}]}`))
+	f.Add("export", []byte(`{"limit":1,"cursor":"ex.c3RhdGUvcwBr"}`))
+	f.Fuzz(func(t *testing.T, name string, text []byte) {
+		function, ok := transfer.Lookup("data::" + name)
+		if !ok {
+			return
+		}
+		result, err := function(t.Context(), s, now, text)
+		if err != nil {
+			if code := errs.CodeOf(err); code != errs.InvalidArgument && code != errs.TooLarge {
+				t.Errorf("%s %q: %v", name, text, err)
+			}
+			return
+		}
+		if !json.Valid(result) {
+			t.Errorf("%s %q: %s", name, text, result)
+		}
+		exported(t, s, 1000)
+	})
 }
