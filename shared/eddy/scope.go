@@ -3,7 +3,6 @@ package eddy
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/state"
+	"github.com/eddyhq/eddy/shared/transaction"
 )
 
 // ScopeHandle is a typed name for the documents of one state scope. It holds no state; its methods need the ctx of a
@@ -186,12 +186,6 @@ func (s *ScopeHandle[T]) Increment(ctx context.Context, key, field string, by in
 	return skipped(key, result.Faults)
 }
 
-// How often Modify tries, and how long it waits in between at most.
-const (
-	modifyAttempts = 50
-	modifyMaxWait  = 50 * time.Millisecond
-)
-
 // Modify changes the document at key by a function of it, and returns the document after that: it reads, calls change,
 // and writes if nobody else wrote in between, again and again otherwise. So change can run several times and must do
 // nothing else. Its error is returned as it is, and nothing is written.
@@ -212,10 +206,10 @@ func (s *ScopeHandle[T]) Modify(ctx context.Context, key string, change func(val
 		if err == nil {
 			return entry.Value, nil
 		}
-		if CodeOf(err) != CodeConflict || attempt == modifyAttempts {
+		if CodeOf(err) != CodeConflict || attempt == transaction.MaxRuns {
 			return none, err
 		}
-		if err := pause(ctx, attempt); err != nil {
+		if err := transaction.Pause(ctx, attempt); err != nil {
 			return none, err
 		}
 	}
@@ -231,18 +225,6 @@ func (s *ScopeHandle[T]) replace(ctx context.Context, key string, entry Entry[T]
 	whole := []document.Op{{Type: document.OpSet, Value: v}}
 	_, err = s.write(ctx, port.Write{Op: port.Update, Key: key, Ops: whole, NoResult: true}, []WriteOption{IfVersion(entry.Version)})
 	return err
-}
-
-// pause waits a random time that grows with the attempts.
-func pause(ctx context.Context, attempt int) error {
-	timer := time.NewTimer(rand.N(min(modifyMaxWait, time.Duration(attempt)*time.Millisecond)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // The bounds of List.

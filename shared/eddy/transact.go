@@ -52,10 +52,10 @@ func Transact(ctx context.Context, change func(ctx context.Context) error) error
 		if !errors.As(err, &lost) {
 			return err
 		}
-		if attempt == modifyAttempts {
+		if attempt == transaction.MaxRuns {
 			return state.Conflict(commit.Writes, lost)
 		}
-		if err := pause(ctx, attempt); err != nil {
+		if err := transaction.Pause(ctx, attempt); err != nil {
 			return err
 		}
 	}

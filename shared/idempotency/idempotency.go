@@ -12,7 +12,6 @@ package idempotency
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -24,12 +23,6 @@ import (
 
 // Retention is how long an answer is kept from the first request on. After that the key is free for another request.
 const Retention = 24 * time.Hour
-
-// How often a run is made that loses races for documents, and how long it waits in between at most.
-const (
-	maxRuns = 50
-	maxWait = 50 * time.Millisecond
-)
 
 // Answer is what a client is told.
 type Answer struct {
@@ -81,10 +74,10 @@ func (d doer) do(ctx context.Context) (answer Answer, replayed bool, err error) 
 		if !errors.As(err, &lost) {
 			return answer, replayed, err
 		}
-		if number == maxRuns {
+		if number == transaction.MaxRuns {
 			return Answer{}, false, state.Conflict(lost.writes, lost.found)
 		}
-		if err := pause(ctx, number); err != nil {
+		if err := transaction.Pause(ctx, number); err != nil {
 			return Answer{}, false, err
 		}
 	}
@@ -179,16 +172,4 @@ func (d doer) stored(ctx context.Context) (answer Answer, found bool, err error)
 		return kept.Answer, closed, err
 	}
 	return d.stored(ctx)
-}
-
-// pause waits a random time that grows with the number of runs.
-func pause(ctx context.Context, number int) error {
-	timer := time.NewTimer(rand.N(min(maxWait, time.Duration(number)*time.Millisecond)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
