@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -24,26 +23,21 @@ import (
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/idempotency"
 	"github.com/eddyhq/eddy/shared/pebblestore"
+	"github.com/eddyhq/eddy/shared/pebblestore/pebbletest"
 	"github.com/eddyhq/eddy/shared/port"
 )
 
-type cleaner interface {
-	Helper()
-	Cleanup(func())
-	Fatal(args ...any)
-}
-
 // open is a store in memory, with the number of calls that were committed.
-func open(t cleaner) (store *pebblestore.Store, calls func() int) {
+func open(t pebbletest.TB) (store *pebblestore.Store, calls func() int) {
 	t.Helper()
 	return openAt(t, time.Now)
 }
 
 // openAt is open with a clock.
-func openAt(t cleaner, now func() time.Time) (store *pebblestore.Store, calls func() int) {
+func openAt(t pebbletest.TB, now func() time.Time) (store *pebblestore.Store, calls func() int) {
 	t.Helper()
 	var count, position atomic.Uint64
-	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem(), Now: now, Published: func(records []port.Record) {
+	store = pebbletest.Open(t, pebblestore.Options{Now: now, Published: func(records []port.Record) {
 		for _, r := range records {
 			if r.Call != nil {
 				count.Add(1)
@@ -51,14 +45,6 @@ func openAt(t cleaner, now func() time.Time) (store *pebblestore.Store, calls fu
 			position.Store(r.Position)
 		}
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-	})
 	return store, func() int {
 		for position.Load() < store.Head() { // records are published soon after they are durable
 			runtime.Gosched()

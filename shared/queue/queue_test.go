@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/pebblestore"
+	"github.com/eddyhq/eddy/shared/pebblestore/pebbletest"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/queue"
 )
@@ -22,15 +22,7 @@ import (
 // ledger is a store with dead letters of two functions, three each: changes of the one, calls of the other.
 func ledger(t testing.TB) *pebblestore.Store {
 	t.Helper()
-	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	store := pebbletest.Open(t, pebblestore.Options{})
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var letters []port.DeadLetter
 	for i := range 3 {

@@ -16,12 +16,13 @@ import (
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/eddy"
 	"github.com/eddyhq/eddy/shared/errs"
+	"github.com/eddyhq/eddy/shared/pebblestore/pebbletest"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/reaction"
 )
 
 // bound is an app on a runner and a store of its own.
-func bound(t cleaner, app *eddy.App) *workshop {
+func bound(t pebbletest.TB, app *eddy.App) *workshop {
 	t.Helper()
 	if err := app.Validate(); err != nil {
 		t.Fatal(err)
@@ -31,7 +32,7 @@ func bound(t cleaner, app *eddy.App) *workshop {
 }
 
 // call commits a call and returns its delivery.
-func (w *workshop) call(t cleaner, call port.Call) *reaction.Delivery {
+func (w *workshop) call(t pebbletest.TB, call port.Call) *reaction.Delivery {
 	t.Helper()
 	if _, err := w.Store.Commit(context.Background(), port.Commit{Calls: []port.Call{call}}); err != nil {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func (w *workshop) call(t cleaner, call port.Call) *reaction.Delivery {
 }
 
 // settle makes every delivery that there is, until nothing is left to do.
-func (w *workshop) settle(t cleaner) {
+func (w *workshop) settle(t pebbletest.TB) {
 	t.Helper()
 	for position := uint64(0); ; {
 		records, err := w.Records(context.Background(), position, 100)
@@ -74,7 +75,7 @@ func (w *workshop) settle(t cleaner) {
 }
 
 // calls returns the calls that were recorded, in their order.
-func (w *workshop) calls(t cleaner) (calls []port.Call) {
+func (w *workshop) calls(t pebbletest.TB) (calls []port.Call) {
 	t.Helper()
 	records, err := w.Records(context.Background(), 0, 10_000)
 	if err != nil {
@@ -377,7 +378,7 @@ func effects(run int) []string {
 	}
 }
 
-func (w *workshop) effects(t cleaner) (found []string) {
+func (w *workshop) effects(t pebbletest.TB) (found []string) {
 	page, err := w.List(context.Background(), port.Scope("sink"), port.Query{Limit: 100})
 	if err != nil {
 		t.Fatal(err)

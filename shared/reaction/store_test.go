@@ -3,31 +3,15 @@ package reaction_test
 import (
 	"context"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/pebblestore"
+	"github.com/eddyhq/eddy/shared/pebblestore/pebbletest"
 	"github.com/eddyhq/eddy/shared/port"
 )
 
-type cleaner interface {
-	Helper()
-	Cleanup(func())
-	Fatal(args ...any)
-}
-
-func open(t cleaner) *pebblestore.Store {
+func open(t pebbletest.TB) *pebblestore.Store {
 	t.Helper()
-	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-	})
-	return store
+	return pebbletest.Open(t, pebblestore.Options{})
 }
 
 var scope = port.Scope("s")
@@ -36,7 +20,7 @@ func set(key, value string) port.Write {
 	return port.Write{Op: port.Set, Collection: scope, Key: key, Value: document.Value(value)}
 }
 
-func commit(t cleaner, docs port.Documents, writes ...port.Write) []port.Result {
+func commit(t pebbletest.TB, docs port.Documents, writes ...port.Write) []port.Result {
 	t.Helper()
 	results, err := docs.Commit(context.Background(), port.Commit{Writes: writes})
 	if err != nil {

@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/pebblestore"
+	"github.com/eddyhq/eddy/shared/pebblestore/pebbletest"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/state"
 )
@@ -21,17 +20,7 @@ func stored(t testing.TB) (s *pebblestore.Store, advance func(time.Duration)) {
 	t.Helper()
 	var micros atomic.Int64
 	micros.Store(1001)
-	s, err := pebblestore.Open("data", pebblestore.Options{
-		FS: vfs.NewMem(), Now: func() time.Time { return time.UnixMicro(micros.Load()) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s = pebbletest.Open(t, pebblestore.Options{Now: func() time.Time { return time.UnixMicro(micros.Load()) }})
 	return s, func(d time.Duration) { micros.Add(d.Microseconds()) }
 }
 

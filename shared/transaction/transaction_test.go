@@ -7,35 +7,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/pebblestore"
+	"github.com/eddyhq/eddy/shared/pebblestore/pebbletest"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/transaction"
 )
 
-type cleaner interface {
-	Helper()
-	Cleanup(func())
-	Fatal(args ...any)
-}
-
-func open(t cleaner) *pebblestore.Store {
+func open(t pebbletest.TB) *pebblestore.Store {
 	t.Helper()
-	store, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-	})
-	return store
+	return pebbletest.Open(t, pebblestore.Options{})
 }
 
 var scope = port.Scope("s")
@@ -51,7 +36,7 @@ func increment(key string, by int64) port.Write {
 
 func remove(key string) port.Write { return port.Write{Op: port.Delete, Collection: scope, Key: key} }
 
-func commit(t cleaner, docs port.Documents, writes ...port.Write) []port.Result {
+func commit(t pebbletest.TB, docs port.Documents, writes ...port.Write) []port.Result {
 	t.Helper()
 	results, err := docs.Commit(context.Background(), port.Commit{Writes: writes})
 	if err != nil {
@@ -61,7 +46,7 @@ func commit(t cleaner, docs port.Documents, writes ...port.Write) []port.Result 
 }
 
 // visible is what reads of a scope return, without the versions, which are provisional in a transaction.
-func visible(t cleaner, docs port.Documents, q port.Query) []string {
+func visible(t pebbletest.TB, docs port.Documents, q port.Query) []string {
 	t.Helper()
 	var seen []string
 	for {
@@ -133,7 +118,7 @@ func TestATransactionReadsAndEndsAsIfItsWritesHadBeenMadeDirectly(t *testing.T) 
 }
 
 // expiries tells when the documents of the scope expire.
-func expiries(t cleaner, docs port.Documents) map[string]int64 {
+func expiries(t pebbletest.TB, docs port.Documents) map[string]int64 {
 	t.Helper()
 	page, err := docs.List(context.Background(), scope, port.Query{Limit: 100})
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/eddyhq/eddy/shared/document"
 	"github.com/eddyhq/eddy/shared/errs"
 	"github.com/eddyhq/eddy/shared/pebblestore"
+	"github.com/eddyhq/eddy/shared/pebblestore/pebbletest"
 	"github.com/eddyhq/eddy/shared/port"
 	"github.com/eddyhq/eddy/shared/transfer"
 )
@@ -21,16 +21,7 @@ var now = time.Unix(1_800_000_000, 0)
 
 func open(t testing.TB) *pebblestore.Store {
 	t.Helper()
-	s, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem(), Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return pebbletest.Open(t, pebblestore.Options{Now: func() time.Time { return now }})
 }
 
 func call(t *testing.T, s *pebblestore.Store, id, payload string) (json.RawMessage, error) {
