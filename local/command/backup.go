@@ -26,19 +26,12 @@ func backupCommand() Command {
 			data := c.flags.String("data", defaultData,
 				"`directory` of the data, read when no gateway answers; given without -url, nothing else is; or EDDY_DATA")
 			force := c.flags.Bool("force", false, "replace FILE when it is there")
-			arguments, err := c.parse(1)
-			if err != nil {
-				return err
-			}
-			client, err := c.connect(application)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			b := backup{call: c, client: client, data: c.orEnvironment("data", *data, "EDDY_DATA")}
-			b.onlyData = c.given("data") && !c.given("url")
-			b.onlyURL = c.given("url") || c.Getenv("EDDY_URL") != ""
-			return explain(writeFile(arguments[0], *force, b.into), client.URL)
+			return c.ask(application, func(client *remote.Client, path string) error {
+				b := backup{call: c, client: client, data: c.orEnvironment("data", *data, "EDDY_DATA")}
+				b.onlyData = c.given("data") && !c.given("url")
+				b.onlyURL = c.given("url") || c.Getenv("EDDY_URL") != ""
+				return writeFile(path, *force, b.into)
+			})
 		},
 	}
 }

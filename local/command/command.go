@@ -166,6 +166,20 @@ func (c *call) connect(a application) (*remote.Client, error) {
 	return client, nil
 }
 
+// ask does what a command with one argument does with the application that the flags name.
+func (c *call) ask(a application, do func(client *remote.Client, argument string) error) error {
+	arguments, err := c.parse(1)
+	if err != nil {
+		return err
+	}
+	client, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return explain(do(client, arguments[0]), client.URL)
+}
+
 // explain adds to an error what to do about it.
 func explain(err error, url string) error {
 	if remote.IsNobody(err) {

@@ -40,24 +40,15 @@ func exportCommand() Command {
 		run: func(c *call) error {
 			application := c.applicationFlags()
 			force := c.flags.Bool("force", false, "replace FILE when it is there")
-			arguments, err := c.parse(1)
-			if err != nil {
-				return err
-			}
-			client, err := c.connect(application)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			write := func(w io.Writer) error {
-				return buffered(w, func(w io.Writer) error { return c.export(client, w) })
-			}
-			if arguments[0] == "-" {
-				err = write(c.Stdout)
-			} else {
-				err = writeFile(arguments[0], *force, func(file *os.File) error { return write(file) })
-			}
-			return explain(err, client.URL)
+			return c.ask(application, func(client *remote.Client, path string) error {
+				write := func(w io.Writer) error {
+					return buffered(w, func(w io.Writer) error { return c.export(client, w) })
+				}
+				if path == "-" {
+					return write(c.Stdout)
+				}
+				return writeFile(path, *force, func(file *os.File) error { return write(file) })
+			})
 		},
 	}
 }
@@ -108,22 +99,12 @@ func importCommand() Command {
 	return Command{
 		Name: "import", Arguments: "FILE|-", Summary: "Reads what export wrote into an application", about: importAbout,
 		run: func(c *call) error {
-			application := c.applicationFlags()
-			arguments, err := c.parse(1)
-			if err != nil {
-				return err
-			}
-			client, err := c.connect(application)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			if arguments[0] == "-" {
-				err = c.importAll(client, c.Stdin)
-			} else {
-				err = readFile(arguments[0], func(file *os.File) error { return c.importFile(client, file) })
-			}
-			return explain(err, client.URL)
+			return c.ask(c.applicationFlags(), func(client *remote.Client, path string) error {
+				if path == "-" {
+					return c.importAll(client, c.Stdin)
+				}
+				return readFile(path, func(file *os.File) error { return c.importFile(client, file) })
+			})
 		},
 	}
 }
