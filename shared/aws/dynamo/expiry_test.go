@@ -34,8 +34,7 @@ func check() port.Write { return port.Write{Op: port.Check, Collection: scope, K
 
 const (
 	unexpired = "(attribute_not_exists(#expires) OR #expires > :v" // what a plan demands that was made without reading
-	twoOn     = `:v1":{"N":"2"}`                                   // by which the version rises
-	lapse     = "#lapsed = :v"
+	lapse     = "#lapsed = :v"                                     // what a write over an expired document notes
 )
 
 func TestWritesOverWhatHasExpired(t *testing.T) {

@@ -3,6 +3,7 @@ package dynamo
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -116,7 +117,7 @@ func (t *together) plan(ctx context.Context) error {
 				return t.planned(ctx, indexed(i, err))
 			}
 		}
-		if t.plans[i].creates {
+		if t.plans[i].creates && !slices.Contains(creates, writes[i].Collection) {
 			creates = append(creates, writes[i].Collection)
 		}
 	}

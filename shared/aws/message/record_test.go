@@ -24,8 +24,11 @@ func TestRecordsArriveAsTheyWereSent(t *testing.T) {
 		{"a deletion, addressed to one function", port.Record{Position: 5, Target: "a::b",
 			Cause:  port.Cause{Root: "r", Chain: []string{"a::b", "c::d"}},
 			Change: &port.Change{Collection: port.Scope("s"), Key: "k", Old: object, Version: 8}}},
+		{"an expiry", port.Record{Change: &port.Change{Collection: port.Scope("s"), Key: "k", Old: null, Version: 8, Expired: true}}},
 		{"an event", port.Record{Event: &port.Event{Group: port.Group("a", "b"), Item: "i", Type: "t", Data: null}}},
 		{"a call", port.Record{Target: "a::b", Call: &port.Call{ID: "c", Function: "a::b", Payload: object}}},
+		{"a call of a group, for later", port.Record{Target: "a::b", Call: &port.Call{ID: "c", Function: "a::b", Payload: null,
+			Group: "g/h", NotBefore: 1_700_000_000_000}}},
 		{"a call without payload", port.Record{Target: "a::b", Call: &port.Call{ID: "c", Function: "a::b"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
