@@ -110,12 +110,6 @@ func TestADiskThatTakesNoMoreLosesNothingAndGoesOnToRead(t *testing.T) {
 			d.broken.Store(false)
 			again := open(t, crashed, pebblestore.Options{})
 			checkReads(t, again, acknowledged)
-			for i := range acknowledged {
-				d, err := again.Get(t.Context(), port.Scope("large"), key(i))
-				if err != nil || string(d.Value) != string(large) {
-					t.Errorf("document %d of %d is lost, %v", i, acknowledged, err)
-				}
-			}
 			mustSet(t, again, "before", `2`)
 		})
 	}
@@ -133,6 +127,48 @@ func checkReads(t *testing.T, s *pebblestore.Store, acknowledged int) {
 	}
 	if _, _, err := s.DeadLetters(t.Context(), "", port.LetterID{}, 1); err != nil {
 		t.Errorf("dead letters: %v", err)
+	}
+	for i := range acknowledged {
+		d, err := s.Get(t.Context(), port.Scope("large"), key(i))
+		if err != nil || string(d.Value) != string(large) {
+			t.Errorf("document %d of %d is lost, %v", i, acknowledged, err)
+		}
+	}
+}
+
+// uncompacted are files of a disk on which nothing can be compacted.
+type uncompacted struct {
+	vfs.FS
+	attempts atomic.Int64
+}
+
+func (u *uncompacted) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if category == "pebble-compaction" {
+		u.attempts.Add(1)
+		return nil, syscall.ENOSPC
+	}
+	return u.FS.Create(name, category)
+}
+
+func TestAStoreThatCannotCompactGoesOnToRead(t *testing.T) {
+	t.Parallel()
+	files := &uncompacted{FS: vfs.NewMem()}
+	s := open(t, files, pebblestore.Options{})
+	mustSet(t, s, "before", `1`)
+	acknowledged := 0
+	for acknowledged < 1000 {
+		w := setWrite(key(acknowledged), string(large))
+		w.Collection = port.Scope("large")
+		if err := commit(t.Context(), s, port.Commit{Writes: []port.Write{w}}); err != nil {
+			wantCode(t, err, errs.Unavailable)
+			break
+		}
+		acknowledged++
+	}
+	checkReads(t, s, acknowledged)
+	closeStore(t, s)
+	if files.attempts.Load() == 0 {
+		t.Error("there was nothing to compact")
 	}
 }
 

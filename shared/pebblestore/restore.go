@@ -107,13 +107,10 @@ type tables struct {
 	layout  []byte          // the row that the others count with
 }
 
-// add takes the next row. Those that make a directory a store, and name its log, come last, and not from here.
+// add takes the next row. The one that makes a directory a store comes last, and not from here.
 func (t *tables) add(key, value []byte) error {
-	switch string(key) {
-	case formatRow:
+	if string(key) == formatRow {
 		t.layout = bytes.Clone(value)
-		return nil
-	case epochRow:
 		return nil
 	}
 	if t.open == nil {
