@@ -163,6 +163,31 @@ func TestTemplateNumbersClientsAndRequests(t *testing.T) {
 	}
 }
 
+func TestTemplateNamesTheClientWhereItIsToldTo(t *testing.T) {
+	t.Parallel()
+	request := newTemplate("host:1", "/path", `{"client":"`+clientPlaceholder+`","n":"`+placeholder+`"}`, "X-Name: value")
+	got := string(request.forClient(7).number(3))
+	if !strings.HasSuffix(got, "\r\nX-Name: value\r\n\r\n"+`{"client":"00007","n":"00007000000003"}`) {
+		t.Errorf("request %q does not end with its header and body", got)
+	}
+}
+
+func TestReactionsBesideAreThereByTheirNames(t *testing.T) {
+	t.Parallel()
+	for _, n := range neighbours(&bench{}) {
+		app, err := appBeside(n.reaction)
+		if err == nil {
+			err = app.Validate()
+		}
+		if err != nil {
+			t.Errorf("%s: %v", n.what, err)
+		}
+	}
+	if _, err := appBeside("sleeps"); err == nil {
+		t.Error("an unknown reaction was taken")
+	}
+}
+
 func TestHTTPClientReadsReplies(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("0123456789", 5000)
@@ -289,7 +314,7 @@ func TestOptions(t *testing.T) {
 		{"a quick look is one round", "-short", 1, ""},
 		{"rounds that are asked for are kept in a quick look", "-short -rounds 2", 2, ""},
 		{"rows can be chosen", "-only set,push", 3, ""},
-		{"an unknown row is refused with the list", "-only sets", 0, "choose from set, create, push"},
+		{"an unknown row is refused with the list", "-only sets", 0, "choose from set, create, isolation"},
 		{"no rounds are refused", "-rounds 0", 0, "at least 1"},
 		{"an argument is refused", "set", 0, `unexpected argument "set"`},
 	}

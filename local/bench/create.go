@@ -20,7 +20,7 @@ const (
 // includes it, and its event is at a subscriber.
 func measureCreates(ctx context.Context, b *bench) ([]row, error) {
 	found, err := b.interleave(ctx,
-		func() (figures, error) { return b.createFor(ctx) },
+		func() (figures, error) { return b.createFor(ctx, b.gateway, nothingBeside) },
 		func() (figures, error) { return b.setFor(ctx, b.stored, createClients, b.sustained) })
 	if err != nil {
 		return nil, err
@@ -50,16 +50,41 @@ type sample struct {
 	counted  int64 // by the reaction; read before answered, so that a lag is never shown too small
 }
 
-func (b *bench) createFor(ctx context.Context) (found figures, err error) {
-	err = b.with(ctx, b.gateway, func(s *server) error {
-		var events atomic.Int64
-		subscribed, err := subscribe(s.addr, "/stream/todos-live/all", 1, func(int) { events.Add(1) })
+// createFor has a program create todos for a time, beside what begin begins before.
+func (b *bench) createFor(
+	ctx context.Context, p program, begin func(*server) (end func() error, err error),
+) (found figures, err error) {
+	err = b.with(ctx, p, func(s *server) error {
+		end, err := begin(s)
 		if err != nil {
 			return err
 		}
-		found, err = b.createAndSettle(ctx, s, &events)
-		return errors.Join(err, subscribed.close())
+		found, err = b.createSubscribed(ctx, s)
+		return errors.Join(err, end())
 	})
+	return found, err
+}
+
+func nothingBeside(*server) (end func() error, err error) { return func() error { return nil }, nil }
+
+// createSubscribed creates todos with a subscriber, and adds how much memory the server has grown by.
+func (b *bench) createSubscribed(ctx context.Context, s *server) (figures, error) {
+	before, err := s.residentKiB()
+	if err != nil {
+		return nil, err
+	}
+	var events atomic.Int64
+	subscribed, err := subscribe(s.addr, "/stream/todos-live/all", 1, func(int) { events.Add(1) })
+	if err != nil {
+		return nil, err
+	}
+	found, err := b.createAndSettle(ctx, s, &events)
+	if err := errors.Join(err, subscribed.close()); err != nil {
+		return nil, err
+	}
+	after, err := s.residentKiB()
+	const kibInMib = 1024
+	found["grown"] = (after - before) / kibInMib
 	return found, err
 }
 

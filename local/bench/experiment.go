@@ -23,6 +23,8 @@ func experiments() []experiment {
 	return []experiment{
 		{"set", measureSets},
 		{"create", measureCreates},
+		{"isolation", measureIsolation},
+		{"queue", measureQueues},
 		{"push", measurePushes},
 		{"frames", measureFrames},
 		{"idle", measureIdle},

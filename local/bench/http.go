@@ -39,6 +39,21 @@ func (c *httpClient) get(path string) ([]byte, error) {
 	return c.do([]byte("GET " + path + " HTTP/1.1\r\nHost: " + c.conn.RemoteAddr().String() + "\r\n\r\n"))
 }
 
+// post sends a JSON body and returns the body of a 2xx reply, valid until the next call.
+func (c *httpClient) post(path, body string) ([]byte, error) {
+	return c.do(postText(c.conn.RemoteAddr().String(), path, body))
+}
+
+// postText is the text of a POST with a JSON body, and further lines of header.
+func postText(host, path, body string, header ...string) []byte {
+	const format = "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s"
+	lines := ""
+	for _, line := range header {
+		lines += line + "\r\n"
+	}
+	return fmt.Appendf(nil, format, path, host, len(body), lines, body)
+}
+
 // do sends a whole request and returns the body of a 2xx reply, valid until the next call.
 func (c *httpClient) do(request []byte) ([]byte, error) {
 	if _, err := c.conn.Write(request); err != nil {
@@ -134,7 +149,8 @@ func (c *httpClient) readPart(size int) error {
 	return err
 }
 
-// template is a POST request with a place for a number, by which each request differs from the others.
+// template is a POST request with a place for a number, by which each request differs from the others, and perhaps one for
+// the client's alone.
 type template struct {
 	text []byte
 	at   int // of the first digit
@@ -144,12 +160,13 @@ const (
 	placeholder = "00000000000000"
 	// sequenceDigits of the placeholder count a client's requests, those before them the client.
 	sequenceDigits = 9
+
+	clientPlaceholder = "ccccc"
 )
 
-// newTemplate returns a POST of body, which holds the placeholder once.
-func newTemplate(addr, path, body string) template {
-	const format = "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-	text := fmt.Appendf(nil, format, path, addr, len(body), body)
+// newTemplate returns a POST of body, which holds the placeholder once, with further lines of header.
+func newTemplate(addr, path, body string, header ...string) template {
+	text := postText(addr, path, body, header...)
 	return template{text: text, at: bytes.Index(text, []byte(placeholder))}
 }
 
@@ -157,6 +174,9 @@ func newTemplate(addr, path, body string) template {
 func (t template) forClient(client int) template {
 	t.text = bytes.Clone(t.text)
 	putDigits(t.text[t.at:t.at+len(placeholder)-sequenceDigits], client)
+	if at := bytes.Index(t.text, []byte(clientPlaceholder)); at >= 0 {
+		putDigits(t.text[at:at+len(clientPlaceholder)], client)
+	}
 	return t
 }
 

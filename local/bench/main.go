@@ -43,6 +43,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return serveBaseline(ctx, args[1:])
 		case profiledCommand:
 			return serveProfiled(ctx, args[1:])
+		case besideCommand:
+			return serveBeside(ctx, args[1:])
 		}
 	}
 	o, err := parseOptions(args, stderr)
@@ -153,6 +155,7 @@ func (o options) sizes() sizes {
 type bench struct {
 	sizes
 	dir      string // scratch; gone at the end
+	self     string // this program
 	binary   string // what `go build ./local` makes
 	gateway  program
 	stored   program // the baseline with Pebble
@@ -167,7 +170,7 @@ func (b *bench) prepare(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("find the baseline's program: %w", err)
 	}
-	b.binary = o.gateway
+	b.self, b.binary = self, o.gateway
 	if b.binary == "" {
 		b.binary = filepath.Join(b.dir, "gateway")
 		b.say("building ./local")

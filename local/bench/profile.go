@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,12 +28,8 @@ func profiled(self, dir string) program {
 // serveProfiled runs the gateway until ctx ends.
 func serveProfiled(ctx context.Context, args []string) (err error) {
 	config := gateway.DefaultConfig()
-	config.Log = os.Stderr
-	flags := flag.NewFlagSet(profiledCommand, flag.ContinueOnError)
+	flags := gatewayFlags(profiledCommand, &config)
 	profile := flags.String("profile", "", "file of the profile")
-	flags.StringVar(&config.HTTP, "http", config.HTTP, "as the gateway's")
-	flags.StringVar(&config.Stream, "stream", config.Stream, "as the gateway's")
-	flags.StringVar(&config.Data, "data", config.Data, "as the gateway's")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -47,12 +42,5 @@ func serveProfiled(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer pprof.StopCPUProfile()
-	g, err := gateway.Run(functions.App(), config)
-	if err != nil {
-		return err
-	}
-	<-ctx.Done()
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), gateway.DrainTime)
-	defer cancel()
-	return g.Close(ending)
+	return serveGateway(ctx, functions.App(), config)
 }
