@@ -38,7 +38,7 @@ type failure struct {
 func newDisk() *disk { return &disk{files: vfs.NewCrashableMem()} }
 
 func (d *disk) fs() vfs.FS {
-	return errorfs.Wrap(d.files, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	return withoutReuse{errorfs.Wrap(d.files, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		f := d.fails.Load()
 		if f == nil || op.Kind == errorfs.OpFileClose {
 			return nil
@@ -47,7 +47,18 @@ func (d *disk) fs() vfs.FS {
 			return fmt.Errorf("%s: %w", op.Path, f.err)
 		}
 		return nil
-	}))
+	}))}
+}
+
+// withoutReuse makes a new file where another would be written over: those of errorfs do not fail any more after that.
+type withoutReuse struct{ vfs.FS }
+
+// ReuseForWrite implements vfs.FS.
+func (f withoutReuse) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.Remove(old); err != nil {
+		return nil, err
+	}
+	return f.Create(name, category)
 }
 
 // inside is a gateway in this process.
@@ -156,6 +167,10 @@ func TestDiskFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			shows := func() error { return socket.look(func() error { return v.shows(items) }) }
+			if err := eventually(settleLimit, shows); err != nil {
+				t.Fatal(err)
+			}
 
 			d.fails.Store(&test.failure)
 			for range 50 {
@@ -178,7 +193,7 @@ func TestDiskFails(t *testing.T) {
 					t.Errorf("%s reads as %+v, %v; it is %+v", known.key, read, err, known.state[0])
 				}
 			}
-			if err := eventually(settleLimit, func() error { return socket.look(func() error { return v.shows(items) }) }); err != nil {
+			if err := shows(); err != nil {
 				t.Error(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), startLimit)
@@ -207,10 +222,10 @@ func TestDiskThatCannotBeWrittenToRefusesTheStart(t *testing.T) {
 	now := newQuickClock().now
 	for _, test := range []struct {
 		name    string
-		prepare func(*disk)
+		prepare func(*testing.T, *disk)
 	}{
-		{"a directory that is not there yet", func(*disk) {}},
-		{"a directory with data", func(d *disk) {
+		{"a directory that is not there yet", func(*testing.T, *disk) {}},
+		{"a directory with data", func(t *testing.T, d *disk) {
 			g, err := openInside(d.fs(), now)
 			if err != nil {
 				t.Fatal(err)
@@ -221,7 +236,7 @@ func TestDiskThatCannotBeWrittenToRefusesTheStart(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			d := newDisk()
-			test.prepare(d)
+			test.prepare(t, d)
 			d.fails.Store(&failure{nil, syscall.EROFS})
 			g, err := openInside(d.fs(), now)
 			if err == nil {
