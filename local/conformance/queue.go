@@ -161,10 +161,11 @@ func (s *suite) delayed(t *testing.T) {
 	s.needs(t, "proof::note")
 	journal := unique("journal")
 	began := time.Now()
-	s.enqueue(t, "proof::note", "proof-notes", message(journal, "later"), "2")
+	s.enqueue(t, "proof::note", "proof-notes", message(journal, "much later"), "900")
+	s.enqueue(t, "proof::note", "proof-notes", message(journal, "later"), "4") // longer than a Lambda sits out
 	s.enqueue(t, "proof::note", "proof-notes", message(journal, "now"), "0")
 	got := texts(s.wantLines(t, journal, 2))
-	if waited := time.Since(began); waited < 2*time.Second {
+	if waited := time.Since(began); waited < 4*time.Second {
 		t.Errorf("the delayed message was handled after %s", waited)
 	}
 	if want := []string{"now", "later"}; !slices.Equal(got, want) {
